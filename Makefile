@@ -1,0 +1,78 @@
+# Usher. `make run` and `make test` need only git, make and Python 3.11 or newer.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+# The newest Python that is new enough and can make environments; `make run PYTHON=…` overrides it.
+CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
+FIND_PYTHON = for p in $(CANDIDATES); do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
+TEST_JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -q
+PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w0) \
+	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
+	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
+
+.PHONY: help run test test-fast check format bench e2e lock
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
+
+run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on http://127.0.0.1:$(PORT)/
+	@PORT=$(PORT) exec $(BIN)/python manage.py dev
+
+test: $(VENV)/.requirements-dev ## run the whole suite: SQLite, PostgreSQL, faults, browser
+	$(PYTEST) --database=sqlite -m "not browser"
+	$(PYTEST) --database=postgres -m "not browser"
+	$(PYTEST) --database=sqlite -m browser
+
+test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser
+	$(PYTEST) --database=sqlite -m "not faults and not browser"
+	$(PYTEST) --database=postgres -m "not faults and not browser"
+
+e2e: $(VENV)/.requirements-dev ## run the browser tests
+	$(PYTEST) --database=sqlite -m browser
+
+check: $(VENV)/.requirements-dev ## format, lint, types, import contracts, migrations, deployment checks
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy .
+	$(BIN)/lint-imports
+	USHER_VAR=var/check $(BIN)/python manage.py makemigrations --check --dry-run
+	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+format: $(VENV)/.requirements-dev ## format and mend what can be mended
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.requirements-dev ## run the benchmarks; each prints JSON
+	$(BIN)/python -m benchmarks.signup_under_backlog
+	$(BIN)/python -m benchmarks.signup_to_wallet
+
+lock: $(VENV)/.requirements-dev ## compile the locks from pyproject.toml, for every supported Python
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+$(VENV)/bin/pip: # comes last, so it stands for a whole environment
+	@python=$$($(FIND_PYTHON)); \
+	if [ -z "$$python" ]; then \
+		echo "Usher needs Python 3.11 or newer with its venv module. On Debian: apt-get install python3 python3-venv" >&2; \
+		exit 1; \
+	fi; \
+	echo "Making $(VENV) with $$($$python --version)"; $$python -m venv $(VENV)
+
+$(VENV)/.requirements: requirements.txt | $(VENV)/bin/pip
+	@echo "Installing what Usher needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@touch $@
+
+$(VENV)/.requirements-dev: requirements-dev.txt | $(VENV)/bin/pip
+	@echo "Installing what developing Usher needs"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@touch $@ $(VENV)/.requirements

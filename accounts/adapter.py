@@ -1,0 +1,148 @@
+"""allauth's hooks: our rules for addresses, passwords, confirmations, mails and callers."""
+
+import logging
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib import messages
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts import emails, services, validators
+from accounts.models import User
+
+logger = logging.getLogger(__name__)
+
+_LINKS = ("activate_url", "password_reset_url", "signup_url")
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is not typed
+    """What Usher does differently from allauth."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "email_taken": _("An account with this e-mail address already exists. Log in instead."),
+        "email_password_mismatch": _("The e-mail address or the password is not right."),
+        "too_many_login_attempts": _(
+            "Too many failed attempts. Wait a few minutes, then try again."
+        ),
+    }
+
+    def clean_email(self, email: str) -> str:
+        """Return the address as it is stored. Raises ValidationError."""
+        return emails.clean_email(email)
+
+    def clean_password(self, password: str, user: Any = None) -> str:
+        """Return the new password exactly as typed. Raises ValidationError."""
+        validators.validate_new_password(password, user)
+        return password
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        """Check credentials; every spelling of an address is the same address."""
+        if email := credentials.get("email"):
+            credentials["email"] = emails.fold_email(email)
+        user: User | None = super().authenticate(request, **credentials)
+        return user
+
+    def login_attempts_key(self, request: HttpRequest, email: str) -> str:
+        """Return what failed attempts with this address are counted under."""
+        key: str = self._get_login_attempts_cache_key(request, email=emails.fold_email(email))
+        return key
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """Confirm an address and complete the sign-up that waited for it, all or nothing.
+
+        Two clicks at once confirm once. An address another account has meanwhile is refused.
+        """
+        try:
+            with transaction.atomic():
+                services.lock_account(email_address.user_id)
+                email_address.refresh_from_db()
+                if email_address.verified:
+                    return True
+                confirmed = bool(super().confirm_email(request, email_address))
+                if confirmed:
+                    services.complete_registration(user_id=email_address.user_id)
+                return confirmed
+        except IntegrityError:
+            email_address.verified = False
+            messages.error(request, _("This address belongs to another account now."))
+            return False
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Log in. Where verification is no longer mandatory, this completes a waiting sign-up."""
+        super().login(request, user)
+        if not services.verification_is_mandatory():
+            services.complete_waiting_registration(user=user)
+
+    def set_password(self, user: User, password: str) -> None:
+        """Store a new password, and nothing else: the account may change meanwhile."""
+        user.set_password(password)
+        user.save(update_fields=["password"])
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the client's address; X-Forwarded-For counts only from TRUSTED_PROXIES."""
+        peer = request.META.get("REMOTE_ADDR", "")
+        if not _is_trusted_proxy(peer):
+            client: str = super().get_client_ip(request)
+            return client
+        return _first_untrusted(request.headers.get("X-Forwarded-For", ""), peer)
+
+    def format_email_subject(self, subject: str) -> str:
+        """Return the subject as it is: the sender's name says where it comes from."""
+        return subject
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Send a mail whose links begin with PUBLIC_URL, whatever host the request named.
+
+        The change it speaks of is committed already, so a mail server that is down is logged and
+        told to the person, never an error page.
+        """
+        links = {name: _public(context[name]) for name in _LINKS if name in context}
+        site = SimpleNamespace(name="Usher", domain=urlsplit(settings.PUBLIC_URL).netloc)
+        try:
+            super().send_mail(template_prefix, email, {**context, **links, "current_site": site})
+        except OSError as error:
+            # Only the class: a mail server's sentence quotes the address.
+            logger.error("Mail %r was not sent: %s.", template_prefix, type(error).__name__)
+            if self.request and not self.is_ajax(self.request):
+                messages.warning(self.request, _("We could not send an e-mail. Try again later."))
+
+
+def _public(url: str) -> str:
+    public, given = urlsplit(str(settings.PUBLIC_URL)), urlsplit(url)
+    return urlunsplit((public.scheme, public.netloc, given.path, given.query, ""))
+
+
+def _parse(address: str) -> IPv4Address | IPv6Address | None:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return None
+    # A socket that listens on both families shows IPv4 peers as ::ffff:192.0.2.1.
+    return getattr(parsed, "ipv4_mapped", None) or parsed
+
+
+def _is_trusted_proxy(address: str) -> bool:
+    parsed = _parse(address)
+    return parsed is not None and any(
+        parsed in ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES
+    )
+
+
+def _first_untrusted(forwarded_for: str, peer: str) -> str:
+    """Return the nearest hop that is no proxy of ours. What stands before it, anyone can write."""
+    nearest = peer
+    for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
+        parsed = _parse(hop)
+        if parsed is None:
+            break
+        nearest = str(parsed)
+        if not _is_trusted_proxy(nearest):
+            break
+    return nearest

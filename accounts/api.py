@@ -1,0 +1,251 @@
+"""Accounts over the API: register, get and give up a token, look at oneself."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.utils.translation import get_language, gettext_lazy
+from django.utils.translation import gettext as _
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_serializer,
+)
+from rest_framework import permissions, serializers, status
+from rest_framework.exceptions import APIException
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import queries, services, verification
+from accounts.authentication import TokenAuthentication, authenticate, require_within_limit
+from accounts.fields import StrictCharField
+from accounts.models import AccountStatus, User
+from accounts.schema import PROBLEM, problem
+
+
+class EmailTakenProblem(APIException):
+    """409: the address belongs to an account already."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "email_taken"
+    default_detail = gettext_lazy("An account with this e-mail address already exists.")
+
+
+class Registrations(APIView):
+    """`registrations/`."""
+
+    permission_classes = (permissions.AllowAny,)
+
+    @extend_schema_serializer(component_name="RegistrationRequest")
+    class Input(serializers.Serializer[Any]):
+        """What a person types to sign up."""
+
+        email = StrictCharField(help_text="At most 254 characters. Case does not matter.")
+        password = StrictCharField(
+            trim_whitespace=False, write_only=True, help_text="8 to 128 characters, as typed."
+        )
+        referral_code = StrictCharField(
+            required=False,
+            allow_blank=True,
+            allow_null=True,
+            help_text="The code of whoever invited the person. A bad one never blocks.",
+        )
+
+    @extend_schema_serializer(component_name="Registration")
+    class Output(serializers.Serializer[Any]):
+        """The new account."""
+
+        @extend_schema_serializer(component_name="RegistrationReferral")
+        class Referral(serializers.Serializer[Any]):
+            """Whether somebody was credited for the invitation."""
+
+            applied = serializers.BooleanField(source="referral_applied")
+            reason = serializers.ChoiceField(
+                choices=[reason.value for reason in services.ReferralReason],
+                source="referral_reason",
+                allow_null=True,
+                help_text="Why not; null when applied.",
+            )
+
+        id = serializers.CharField(source="user.pk")
+        email = serializers.CharField(source="user.email")
+        registered_at = serializers.DateTimeField(source="user.registered_at")
+        referral = Referral(source="*")
+
+    @extend_schema_serializer(component_name="RegistrationPending")
+    class Accepted(serializers.Serializer[Any]):
+        """The same for known and unknown addresses."""
+
+        detail = serializers.CharField()
+
+    @extend_schema(
+        operation_id="register",
+        summary="Register a person",
+        request=Input,
+        responses={
+            201: Output,
+            202: OpenApiResponse(Accepted, description="A link was sent to the address."),
+            (400, PROBLEM): problem("A field was refused.", 400, "invalid"),
+            (409, PROBLEM): problem("The address is known.", 409, "email_taken"),
+            (429, PROBLEM): problem("Too many registrations.", 429, "throttled"),
+        },
+        examples=[
+            OpenApiExample(
+                "Invited",
+                value={
+                    "email": "mei@example.com",
+                    "password": "a long enough one",
+                    "referral_code": "7KQ2M9XW",
+                },
+                request_only=True,
+            ),
+            OpenApiExample(
+                "Referral not applied",
+                value={
+                    "id": "019ab5d2-7c1e-7b60-9d0f-0c8f5f6f3f10",
+                    "email": "mei@example.com",
+                    "registered_at": "2026-11-23T09:30:00Z",
+                    "referral": {"applied": False, "reason": "unknown_code"},
+                },
+                response_only=True,
+                status_codes=["201"],
+            ),
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Create an account, and credit the inviter if a usable referral code is given.
+
+        Where addresses must be confirmed first the answer is 202, and the registration is
+        complete once the link in the mail is followed.
+        """
+        require_within_limit(request, "signup")
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        try:
+            registration = self._register(request, data.validated_data)
+        except services.EmailTaken:
+            if not services.verification_is_mandatory():
+                raise EmailTakenProblem from None
+            verification.send_account_exists(request._request, data.validated_data["email"])
+            return self._accepted()
+        verification.send_link(request._request, registration.user)
+        if registration.user.registered_at is None:
+            return self._accepted()
+        return Response(self.Output(registration).data, status=status.HTTP_201_CREATED)
+
+    def _register(self, request: Request, data: dict[str, str]) -> services.Registration:
+        try:
+            return services.register(
+                email=data["email"],
+                password=data["password"],
+                referral_code=data.get("referral_code") or "",
+                language=get_language() or "",
+                caller=request.user if isinstance(request.user, User) else None,
+            )
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
+
+    def _accepted(self) -> Response:
+        detail = _("We have sent an e-mail to this address. Follow the link in it to go on.")
+        return Response({"detail": detail}, status=status.HTTP_202_ACCEPTED)
+
+
+class Tokens(APIView):
+    """`tokens/`."""
+
+    permission_classes = (permissions.AllowAny,)
+
+    @extend_schema_serializer(component_name="TokenRequest")
+    class Input(serializers.Serializer[Any]):
+        """What a person logs in with."""
+
+        email = StrictCharField()
+        password = StrictCharField(trim_whitespace=False, write_only=True)
+
+    @extend_schema_serializer(component_name="Token")
+    class Output(serializers.Serializer[Any]):
+        """A token, shown this once."""
+
+        token = serializers.CharField()
+        expires_at = serializers.DateTimeField()
+
+    def perform_authentication(self, request: Request) -> None:
+        """Do not look at a token that is sent along: an expired one must not stop a new one."""
+
+    @extend_schema(
+        operation_id="create_token",
+        summary="Log in",
+        auth=[],
+        request=Input,
+        responses={
+            201: Output,
+            (400, PROBLEM): problem("A field was refused.", 400, "invalid"),
+            (401, PROBLEM): problem("Wrong address or password.", 401, "invalid_credentials"),
+            (403, PROBLEM): problem("The address is not confirmed.", 403, "email_unverified"),
+            (429, PROBLEM): problem("Too many attempts.", 429, "throttled"),
+        },
+        examples=[
+            OpenApiExample(
+                "Log in",
+                value={"email": "mei@example.com", "password": "a long enough one"},
+                request_only=True,
+            )
+        ],
+    )
+    def post(self, request: Request) -> Response:
+        """Return a token for `Authorization: Token …`."""
+        require_within_limit(request, "login")
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        user = authenticate(request._request, **data.validated_data)
+        token, expires_at = services.issue_token(user=user)
+        output = self.Output({"token": token, "expires_at": expires_at})
+        return Response(output.data, status=status.HTTP_201_CREATED)
+
+
+class CurrentToken(APIView):
+    """`tokens/current/`."""
+
+    authentication_classes = (TokenAuthentication,)
+
+    @extend_schema(
+        operation_id="delete_token",
+        summary="Log out",
+        responses={204: None, (401, PROBLEM): problem("No valid token.", 401, "invalid_token")},
+    )
+    def delete(self, request: Request) -> Response:
+        """Give up the token this request is made with."""
+        request.auth.delete()
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+class Me(APIView):
+    """`me/`."""
+
+    @extend_schema_serializer(component_name="Me")
+    class Output(serializers.Serializer[Any]):
+        """The account of whoever asks."""
+
+        id = serializers.CharField(source="pk")
+        email = serializers.CharField()
+        status = serializers.ChoiceField(choices=AccountStatus.values)
+        registered_at = serializers.DateTimeField(allow_null=True)
+        referral_code = serializers.CharField()
+        referral_url = serializers.SerializerMethodField()
+
+        def get_referral_url(self, user: User) -> str:
+            """Return the link that invites people."""
+            return queries.invite_url(user.referral_code)
+
+    @extend_schema(
+        operation_id="me",
+        summary="My account",
+        responses={
+            200: Output,
+            (401, PROBLEM): problem("Not logged in.", 401, "not_authenticated"),
+        },
+    )
+    def get(self, request: Request) -> Response:
+        """Return the account of whoever asks, with the link to invite people."""
+        return Response(self.Output(request.user).data)

@@ -1,0 +1,77 @@
+"""What an e-mail address is: how it is stored, and whose it is."""
+
+import stringprep
+import unicodedata
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.utils.translation import gettext as _
+
+MAX_LENGTH = 254
+
+# The providers known to deliver "m.e+shop@" and "me@" into one mailbox. Others tell them apart.
+_GMAIL_DOMAINS = {"gmail.com", "googlemail.com"}
+
+
+def fold_email(text: str) -> str:
+    """Return `text` in the one form an address is stored and looked up in. Validates nothing.
+
+    Full-width and composed forms (NFKC), case, surrounding space and the spelling of an
+    international domain make no difference.
+    """
+    folded = unicodedata.normalize("NFKC", text.strip()).strip().lower()
+    local, at, domain = folded.rpartition("@")
+    try:
+        return local + at + domain.encode("idna").decode("idna").lower()
+    except UnicodeError:
+        return folded
+
+
+def clean_email(text: str) -> str:
+    """Return the folded address. Raises ValidationError (required, max_length, invalid)."""
+    if len(text.strip()) > MAX_LENGTH:
+        raise _too_long()
+    email = fold_email(text)
+    if not email:
+        raise ValidationError(_("Enter your e-mail address."), code="required")
+    if len(email) > MAX_LENGTH:
+        raise _too_long()
+    if not _is_deliverable(email):
+        raise ValidationError(
+            _("Enter a valid e-mail address, like name@example.com."), code="invalid"
+        )
+    return email
+
+
+def canonical_email(email: str) -> str:
+    """Return the address that one person's spellings share. Takes a folded address.
+
+    Dots and "+tag" go only where the provider ignores them: elsewhere they are other people.
+    """
+    local, _at, domain = email.rpartition("@")
+    if domain not in _GMAIL_DOMAINS:
+        return email
+    mailbox = local.partition("+")[0].replace(".", "")
+    return f"{mailbox or local}@gmail.com"
+
+
+def _is_deliverable(email: str) -> bool:
+    try:
+        validate_email(email)
+        email.rpartition("@")[2].encode("idna").decode("idna")
+    except (ValidationError, UnicodeError):
+        return False
+    return not any(_is_invisible_or_unassigned(character) for character in email)
+
+
+def _is_invisible_or_unassigned(character: str) -> bool:
+    # Two addresses must not look alike, and every release of every database must fold them alike.
+    return unicodedata.category(character)[0] in "CZ" or stringprep.in_table_a1(character)
+
+
+def _too_long() -> ValidationError:
+    return ValidationError(
+        _("An e-mail address has at most %(limit)d characters."),
+        code="max_length",
+        params={"limit": MAX_LENGTH},
+    )

@@ -1,0 +1,50 @@
+"""Rate limits: one bucket for the page and the API, counted in the shared cache by allauth."""
+
+import math
+import time
+
+from allauth.account import app_settings
+from allauth.core.internal import ratelimit
+from django.core.cache import cache
+from django.http import HttpRequest
+
+_APP = "allauth.account"
+
+
+def consume(request: HttpRequest, action: str) -> bool:
+    """Count one request against the limit of `action`. False where it is exceeded."""
+    return ratelimit.consume(request, app=_APP, action=action) is not None
+
+
+def consume_mail(request: HttpRequest, email: str) -> bool:
+    """Count one verification mail to `email`. False where one was sent a short while ago."""
+    return (
+        ratelimit.consume(request, app=_APP, action="confirm_email", key=email, limit_get=True)
+        is not None
+    )
+
+
+def seconds_to_wait(request: HttpRequest, action: str, key: str | None = None) -> int:
+    """Return after how many seconds `action` is allowed again; at least 1."""
+    rates = ratelimit.get_rates(app=_APP, action=action)
+    countable = [rate for rate in rates if rate.per == "ip" or (rate.per == "key" and key)]
+    return max([1, *(_wait(request, action, rate, key) for rate in countable)])
+
+
+def longest_wait(request: HttpRequest) -> int:
+    """Return after how many seconds this page request is allowed again; at least 1.
+
+    Which limit refused it is not told, so every one that it counts under is looked at.
+    """
+    key = request.POST.get("email", "").strip().lower() or None
+    waits = (seconds_to_wait(request, action, key) for action in app_settings.RATE_LIMITS)
+    return max([1, *waits])
+
+
+def _wait(request: HttpRequest, action: str, rate: ratelimit.Rate, key: str | None) -> int:
+    cache_key = ratelimit.get_cache_key(request, app=_APP, action=action, rate=rate, key=key)
+    history: list[float] = cache.get(cache_key, [])  # newest first
+    if len(history) < rate.amount:
+        return 0
+    free_at: float = history[rate.amount - 1] + rate.duration
+    return math.ceil(free_at - time.time())

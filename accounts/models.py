@@ -1,0 +1,189 @@
+"""Accounts, and who invited whom."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
+from django.contrib.auth.models import PermissionsMixin
+from django.db import models, transaction
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
+
+import codes
+from accounts import emails
+
+REFERRAL_CODE_LENGTH = 8  # 7 random characters (about 35 bits; a code is no secret) and the check
+
+
+def new_referral_code() -> str:
+    """Return a referral code that almost certainly nobody has yet."""
+    return codes.generate(REFERRAL_CODE_LENGTH)
+
+
+class AccountStatus(models.TextChoices):
+    """Whether an account is in good standing."""
+
+    ACTIVE = "active", _("active")
+    FLAGGED = "flagged", _("flagged")  # under review: rewards wait, benefits are suspended
+    CLOSED = "closed", _("closed")  # final: anonymised, cannot log in
+
+
+class UserManager(BaseUserManager["User"]):
+    """Create accounts outside of a registration. People register with `services.register`."""
+
+    def create_user(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create an account that did not register: nothing is published."""
+        user = self.model(email=emails.clean_email(email), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        """Create a staff account with every permission and a verified address.
+
+        Staff made at a terminal did not register: no event, no coupon, registered_at stays empty.
+        """
+        from allauth.account.models import EmailAddress  # its models load after these
+
+        fields |= {"is_staff": True, "is_superuser": True}
+        with transaction.atomic(using=self._db):
+            user = self.create_user(email, password, **fields)
+            EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
+        return user
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Return the account of an address, however it is spelled."""
+        return self.get(email=emails.fold_email(username or ""))
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """An account. `registered_at` is set once the sign-up is complete; staff may never have one."""
+
+    id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
+    email = models.EmailField(_("e-mail address"), unique=True, max_length=emails.MAX_LENGTH)
+    email_canonical = models.CharField(
+        _("canonical e-mail address"),
+        max_length=emails.MAX_LENGTH,
+        db_index=True,
+        editable=False,
+        help_text=_("What the spellings of one person's address share. Not unique."),
+    )
+    referral_code = models.CharField(
+        _("referral code"),
+        max_length=REFERRAL_CODE_LENGTH,
+        unique=True,
+        default=new_referral_code,
+        editable=False,
+    )
+    status = models.CharField(
+        _("status"),
+        max_length=8,
+        choices=AccountStatus.choices,
+        default=AccountStatus.ACTIVE,
+    )
+    language = models.CharField(_("language"), max_length=16, default="en")
+    created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
+    registered_at = models.DateTimeField(_("registered at"), null=True, blank=True, editable=False)
+    closed_at = models.DateTimeField(_("closed at"), null=True, blank=True, editable=False)
+    is_staff = models.BooleanField(
+        _("staff"), default=False, help_text=_("May log in to the admin site.")
+    )
+    is_active = models.BooleanField(
+        _("may log in"),
+        default=True,
+        help_text=_("Take this away instead of deleting an account: history refers to it."),
+    )
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = []
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+        indexes: ClassVar = [models.Index(fields=["registered_at"], name="user_registered_at")]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(status__in=AccountStatus.values), name="user_status_known"
+            ),
+            models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_folded"),
+            models.CheckConstraint(
+                condition=Q(status=AccountStatus.CLOSED, closed_at__isnull=False, is_active=False)
+                | (~Q(status=AccountStatus.CLOSED) & Q(closed_at__isnull=True)),
+                name="user_closed_is_final",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def __repr__(self) -> str:
+        return f"<User {self.pk}>"  # tracebacks and logs must not carry addresses
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, keeping the canonical address in step with the address."""
+        self.email_canonical = emails.canonical_email(self.email)
+        update_fields = kwargs.get("update_fields")
+        if update_fields is not None and "email" in update_fields:
+            kwargs["update_fields"] = {*update_fields, "email_canonical"}
+        super().save(*args, **kwargs)
+
+
+class ReferralStatus(models.TextChoices):
+    """What was decided about an invitation that led to a registration."""
+
+    PENDING = "pending", _("pending")  # the invited person's registration is not complete yet
+    APPROVED = "approved", _("approved")
+    FLAGGED = "flagged", _("flagged")  # held for review: the inviter's reward waits
+    VOIDED = "voided", _("voided")  # final: no reward
+
+
+class Referral(models.Model):
+    """Who invited a person: one inviter ever, written with the account and never changed."""
+
+    invitee = models.OneToOneField(
+        User,
+        on_delete=models.PROTECT,
+        primary_key=True,
+        related_name="referral",
+        verbose_name=_("invited person"),
+    )
+    inviter = models.ForeignKey(
+        User, on_delete=models.PROTECT, related_name="referrals_made", verbose_name=_("inviter")
+    )
+    code_used = models.CharField(_("code used"), max_length=REFERRAL_CODE_LENGTH)
+    status = models.CharField(
+        _("status"),
+        max_length=8,
+        choices=ReferralStatus.choices,
+        default=ReferralStatus.PENDING,
+    )
+    reasons = models.JSONField(
+        _("reasons"), default=list, blank=True, help_text=_("Why it was flagged or voided.")
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    decided_at = models.DateTimeField(_("decided at"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("referral")
+        verbose_name_plural = _("referrals")
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(status__in=ReferralStatus.values), name="referral_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(inviter=F("invitee")), name="referral_not_of_oneself"
+            ),
+            models.CheckConstraint(
+                condition=Q(status=ReferralStatus.PENDING, decided_at__isnull=True)
+                | (~Q(status=ReferralStatus.PENDING) & Q(decided_at__isnull=False)),
+                name="referral_decided_at_with_decision",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.inviter_id} → {self.invitee_id}"

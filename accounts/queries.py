@@ -1,0 +1,55 @@
+"""What other apps may read of accounts. Plain values out, no models."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.urls import reverse
+
+from accounts.models import Referral, User
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountSummary:
+    """The state of one account. No personal data."""
+
+    id: UUID
+    status: str  # active | flagged | closed
+    language: str  # "en", "zh-hans"
+    registered_at: datetime | None  # None: not complete yet, or staff who never registered
+    closed_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralSummary:
+    """Who invited one person, and what was decided about it."""
+
+    invitee_id: UUID
+    inviter_id: UUID
+    status: str  # pending | approved | flagged | voided
+    created_at: datetime
+    decided_at: datetime | None
+
+
+def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:
+    """Return the accounts that exist among `user_ids`, in one query."""
+    rows = User.objects.filter(pk__in=list(user_ids)).values(*AccountSummary.__slots__)
+    return {row["id"]: AccountSummary(**row) for row in rows}
+
+
+def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary]:
+    """Return the referrals of those among `user_ids` who were invited, in one query."""
+    rows = Referral.objects.filter(pk__in=list(user_ids)).values(*ReferralSummary.__slots__)
+    return {row["invitee_id"]: ReferralSummary(**row) for row in rows}
+
+
+def referral_code_of(user_id: UUID) -> str:
+    """Return the code a person invites others with. Raises User.DoesNotExist."""
+    return User.objects.values_list("referral_code", flat=True).get(pk=user_id)
+
+
+def invite_url(referral_code: str) -> str:
+    """Return the public link that invites people with this code."""
+    return f"{settings.PUBLIC_URL}{reverse('invite', args=[referral_code])}"

@@ -1,0 +1,241 @@
+"""What can happen to an account. Pages, API, admin and commands all come through here."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from allauth.account import app_settings as allauth_settings
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth.hashers import make_password
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from knox.models import AuthToken
+
+import codes
+from accounts import emails, validators
+from accounts.models import (
+    REFERRAL_CODE_LENGTH,
+    AccountStatus,
+    Referral,
+    ReferralStatus,
+    User,
+    new_referral_code,
+)
+from accounts.signals import UserRegistered, user_registered
+
+_INSERT_ATTEMPTS = 3  # a fresh referral code collides about once in 10 million sign-ups
+
+
+class ReferralReason(StrEnum):
+    """Why a registration was not credited to anyone."""
+
+    NONE_GIVEN = "none_given"
+    UNKNOWN_CODE = "unknown_code"
+    INVITER_INACTIVE = "inviter_inactive"
+    SELF_REFERRAL = "self_referral"
+
+
+class EmailTaken(Exception):
+    """The address belongs to an account already. Say so only where verification is optional."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """What `register` did. `referral_reason` is None where the referral was applied."""
+
+    user: User
+    referral_applied: bool
+    referral_reason: ReferralReason | None
+
+
+def verification_is_mandatory() -> bool:
+    """Tell whether a sign-up is complete only when its address is confirmed."""
+    method = allauth_settings.EMAIL_VERIFICATION
+    return bool(method == allauth_settings.EmailVerificationMethod.MANDATORY)
+
+
+def register(
+    *,
+    email: str,
+    password: str,
+    referral_code: str = "",
+    language: str = "en",
+    caller: User | None = None,
+) -> Registration:
+    """Create an account and credit its inviter, all or nothing.
+
+    Publishes `user_registered`, unless the address must be confirmed first: then
+    `complete_registration` does. A bad referral code never blocks: the result says why it was not
+    applied. `caller` is the logged-in account that asks, if any; its own code does not count.
+
+    Raises ValidationError with a dict of errors per field, and EmailTaken.
+    """
+    address = _clean_credentials(email, password)
+    # Hashed before anything is looked up: how long an answer takes must not tell known addresses.
+    password_hash = make_password(password)
+    inviter, reason = _find_inviter(referral_code, address, caller)
+    if _is_taken(address):
+        raise EmailTaken
+    user = User(
+        email=address,
+        password=password_hash,
+        language=_known_language(language),
+        registered_at=None if verification_is_mandatory() else timezone.now(),
+    )
+    _insert(user, inviter)
+    return Registration(user=user, referral_applied=inviter is not None, referral_reason=reason)
+
+
+def complete_registration(*, user_id: UUID) -> bool:
+    """Finish a sign-up that waited for its address, and publish `user_registered`.
+
+    Returns whether this call did it. Repeating it is harmless, and staff accounts that never
+    signed up are left alone. Call it in the transaction that confirms the address.
+    """
+    with transaction.atomic():
+        user = lock_account(user_id)
+        if user.registered_at is not None or user.is_staff or not user.is_active:
+            return False
+        user.registered_at = timezone.now()
+        user.save(update_fields=["registered_at"])
+        referral = Referral.objects.select_related("inviter").filter(pk=user_id).first()
+        inviter_id = _decide_referral(referral, user.registered_at) if referral else None
+        user_registered.publish(UserRegistered(user_id=user_id, inviter_id=inviter_id))
+    return True
+
+
+def complete_waiting_registration(*, user: User) -> None:
+    """Complete a sign-up that waited for its address when that was still mandatory."""
+    if user.registered_at is None:
+        complete_registration(user_id=user.pk)
+
+
+def issue_token(*, user: User) -> tuple[str, datetime]:
+    """Return a new API token and when it expires. Only its hash is stored."""
+    AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
+    stored, token = AuthToken.objects.create(user=user)
+    return token, stored.expiry
+
+
+def lock_account(user_id: UUID) -> User:
+    """Return an account, locked until the transaction ends. Raises User.DoesNotExist.
+
+    Whoever publishes about a user holds this lock: it keeps the events of one user in order.
+    """
+    return User.objects.select_for_update(no_key=True).get(pk=user_id)
+
+
+def is_usable_code(referral_code: str) -> bool:
+    """Tell whether someone can be invited with this code at present."""
+    inviter, _reason = _find_inviter(referral_code, "", None)
+    return inviter is not None
+
+
+def _clean_credentials(email: str, password: str) -> str:
+    """Return the folded address. Raises one ValidationError for everything that is wrong."""
+    errors: dict[str, ValidationError] = {}
+    address = ""
+    try:
+        validators.validate_intact(email)
+        address = emails.clean_email(email)
+    except ValidationError as error:
+        errors["email"] = error
+    try:
+        validators.validate_new_password(password, User(email=address))
+    except ValidationError as error:
+        errors["password"] = error
+    if errors:
+        raise ValidationError(errors)
+    return address
+
+
+def _find_inviter(
+    text: str, address: str, caller: User | None
+) -> tuple[User | None, ReferralReason | None]:
+    """Return who is to be credited, or why nobody is."""
+    code = codes.normalize(text)
+    if not code:
+        return None, ReferralReason.NONE_GIVEN
+    if not codes.is_well_formed(code, REFERRAL_CODE_LENGTH):
+        return None, ReferralReason.UNKNOWN_CODE
+    inviter = User.objects.filter(referral_code=code).first()
+    if inviter is None:
+        return None, ReferralReason.UNKNOWN_CODE
+    if not _may_invite(inviter):
+        return None, ReferralReason.INVITER_INACTIVE
+    if inviter == caller or inviter.email_canonical == emails.canonical_email(address):
+        return None, ReferralReason.SELF_REFERRAL
+    return inviter, None
+
+
+def _may_invite(inviter: User) -> bool:
+    return inviter.is_active and inviter.status != AccountStatus.CLOSED
+
+
+def _is_taken(address: str) -> bool:
+    if User.objects.filter(email=address).exists():
+        return True
+    return bool(EmailAddress.objects.filter(email=address, verified=True).exists())
+
+
+def _insert(user: User, inviter: User | None) -> None:
+    """Insert the account, again with another referral code where that one is taken.
+
+    Raises EmailTaken where someone else registered the address in the meantime.
+    """
+    for attempts_left in reversed(range(_INSERT_ATTEMPTS)):
+        try:
+            with transaction.atomic():
+                _insert_rows(user, inviter)
+            return
+        except IntegrityError:
+            if _is_taken(user.email):
+                # `from None`: the database's sentence quotes the address.
+                raise EmailTaken from None
+            if not attempts_left:
+                raise
+            user.referral_code = new_referral_code()
+
+
+def _insert_rows(user: User, inviter: User | None) -> None:
+    user.save(force_insert=True)
+    EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
+    if inviter is not None:
+        _insert_referral(user, inviter)
+    if user.registered_at is not None:
+        inviter_id = inviter.pk if inviter else None
+        user_registered.publish(UserRegistered(user_id=user.pk, inviter_id=inviter_id))
+
+
+def _insert_referral(user: User, inviter: User) -> None:
+    referral = Referral(invitee=user, inviter=inviter, code_used=inviter.referral_code)
+    if user.registered_at is not None:
+        _set_decision(referral, user.registered_at)
+    referral.save(force_insert=True)
+
+
+def _decide_referral(referral: Referral, now: datetime) -> UUID | None:
+    """Decide a referral that waited for its registration. Returns the inviter it credits."""
+    _set_decision(referral, now)
+    referral.save(update_fields=["status", "reasons", "decided_at"])
+    return None if referral.status == ReferralStatus.VOIDED else referral.inviter_id
+
+
+def _set_decision(referral: Referral, now: datetime) -> None:
+    referral.status, referral.reasons = _decision_about(referral.inviter)
+    referral.decided_at = now
+
+
+def _decision_about(inviter: User) -> tuple[str, list[str]]:
+    if not _may_invite(inviter):
+        return ReferralStatus.VOIDED, [ReferralReason.INVITER_INACTIVE.value]
+    if inviter.status == AccountStatus.FLAGGED:
+        return ReferralStatus.FLAGGED, ["inviter_flagged"]
+    return ReferralStatus.APPROVED, []
+
+
+def _known_language(language: str) -> str:
+    return language if language in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE

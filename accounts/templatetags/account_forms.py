@@ -1,0 +1,17 @@
+"""Forms in templates: labels, help, errors, and focus on the first field that needs it."""
+
+from typing import Any
+
+from django import template
+from django.forms import BaseForm
+
+register = template.Library()
+
+
+@register.inclusion_tag("accounts/form_fields.html")
+def form_fields(form: BaseForm) -> dict[str, Any]:
+    """Render an error summary and the fields. The first refused field gets the focus."""
+    refused = [field for field in form if field.errors]
+    if refused:
+        refused[0].field.widget.attrs["autofocus"] = True
+    return {"form": form, "refused": refused}

@@ -1,0 +1,140 @@
+"""Pages of accounts: the invite link and sign-up. The others are allauth's with our templates."""
+
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from allauth.account.views import EmailView as AllauthEmailView
+from allauth.account.views import SignupView as AllauthSignupView
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.functional import cached_property
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+import codes
+from accounts import limits, services
+from accounts.forms import SignupForm
+from accounts.models import REFERRAL_CODE_LENGTH
+from accounts.services import ReferralReason
+
+INVITATION_COOKIE = "invitation"
+INVITATION_MAX_AGE_S = 30 * 24 * 60 * 60
+_MALFORMED = "-"  # remembered instead of a code that nobody can have
+
+REFERRAL_SENTENCES = {
+    ReferralReason.UNKNOWN_CODE: gettext_lazy(
+        "You are registered. The invitation code is not one we know, so nobody was credited."
+    ),
+    ReferralReason.INVITER_INACTIVE: gettext_lazy(
+        "You are registered. The invitation can't be used any more, so nobody was credited."
+    ),
+    ReferralReason.SELF_REFERRAL: gettext_lazy(
+        "You are registered. An invitation of your own can't be credited to you."
+    ),
+}
+
+
+@require_safe
+@never_cache
+def invite(request: HttpRequest, code: str) -> HttpResponse:
+    """Remember who invited this browser and lead to sign-up. A later link replaces an earlier."""
+    if request.user.is_authenticated:
+        messages.info(request, _("You have an account. Invitations are for people without one."))
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    remembered = codes.normalize(code)
+    if not codes.is_well_formed(remembered, REFERRAL_CODE_LENGTH):
+        remembered = _MALFORMED
+    response = redirect("account_signup")
+    # A cookie, not a session: following a link writes nothing to the database.
+    response.set_signed_cookie(
+        INVITATION_COOKIE,
+        remembered,
+        max_age=INVITATION_MAX_AGE_S,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def too_many_requests(request: HttpRequest) -> HttpResponse:
+    """Answer a page request beyond a rate limit (the URL configuration's handler429)."""
+    seconds = limits.longest_wait(request)
+    response = render(request, "accounts/too_many_requests.html", {"seconds": seconds}, status=429)
+    response["Retry-After"] = str(seconds)
+    return response
+
+
+class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typed
+    """allauth's sign-up page, with the invitation that led here filled in."""
+
+    def get_initial(self) -> dict[str, Any]:
+        """Fill in the code of a usable invitation."""
+        initial: dict[str, Any] = super().get_initial()
+        if self.invitation and self.invitation_is_usable:
+            initial["referral_code"] = self.invitation
+        return initial
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Say whether an invitation led here and whether it can be used."""
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        usable = self.invitation_is_usable
+        return {**context, "invitation": self.invitation, "invitation_is_usable": usable}
+
+    def form_valid(self, form: SignupForm) -> HttpResponse:
+        """Register. What the service refuses is shown in the form; what was typed is kept."""
+        try:
+            response: HttpResponse = super().form_valid(form)
+        except (services.EmailTaken, ValidationError) as refusal:
+            return self._refuse(form, refusal)
+        self._tell_about_referral(form.registration)
+        response.delete_cookie(INVITATION_COOKIE, samesite="Lax")
+        return response
+
+    @cached_property
+    def invitation(self) -> str:
+        """The code of the last invite link this browser followed, or ""."""
+        code: str | None = self.request.get_signed_cookie(
+            INVITATION_COOKIE, default="", max_age=INVITATION_MAX_AGE_S
+        )
+        return code or ""
+
+    @cached_property
+    def invitation_is_usable(self) -> bool:
+        """Whether that code can invite someone at present."""
+        return services.is_usable_code(self.invitation)
+
+    def _refuse(self, form: SignupForm, refusal: Exception) -> HttpResponse:
+        if isinstance(refusal, ValidationError):
+            form.add_service_errors(refusal.error_dict)
+        else:
+            form.add_error("email", get_adapter().validation_error("email_taken"))
+        response: HttpResponse = self.form_invalid(form)
+        return response
+
+    def _tell_about_referral(self, registration: services.Registration | None) -> None:
+        # Where addresses are confirmed first, known and new ones must look the same.
+        if registration is None or services.verification_is_mandatory():
+            return
+        if registration.referral_reason in REFERRAL_SENTENCES:
+            sentence = REFERRAL_SENTENCES[registration.referral_reason]
+            messages.warning(self.request, sentence)
+
+
+class EmailView(AllauthEmailView):  # type: ignore[misc]  # allauth is not typed
+    """allauth's page of a person's addresses."""
+
+    def _action_primary(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Make another address the one to log in with, unless an account has it already."""
+        try:
+            with transaction.atomic():
+                return super()._action_primary(request, *args, **kwargs)
+        except IntegrityError:
+            messages.error(request, _("This address belongs to another account."))
+            return None

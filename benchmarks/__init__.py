@@ -1,0 +1,1 @@
+"""Figures, one command each; every one prints JSON. See docs/benchmarks.md."""

@@ -1,0 +1,183 @@
+"""Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+import codes
+from coupons.benefits import BENEFIT_FIELDS
+from coupons.display import describe_benefit
+from coupons.models import (
+    CODE_LENGTH,
+    Campaign,
+    CampaignStatusChange,
+    Coupon,
+    IssueDecision,
+    ProcessedEvent,
+)
+from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
+from events.admin import ReadOnlyAdmin
+
+
+class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
+    """When the campaign took which status."""
+
+    model = CampaignStatusChange
+    fields = ("status", "changed_at")
+    extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: saving the campaign adds them."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: they are history."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse: they are history."""
+        return False
+
+
+@admin.register(Campaign)
+class CampaignAdmin(admin.ModelAdmin[Campaign]):
+    """Marketing plans campaigns here."""
+
+    list_display = (
+        "name",
+        "current_status",
+        "trigger",
+        "audience",
+        "benefit",
+        "starts_at",
+        "ends_at",
+        "issued_count",
+        "stock",
+    )
+    list_filter = ("status", "trigger", "audience")
+    search_fields = ("name",)
+    show_full_result_count = False
+    readonly_fields = ("id", "issued_count", "created_at")
+    inlines: ClassVar = [StatusChangeInline]
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("id", "name", "description", "terms", "status")}),
+        (_("Who and when"), {"fields": ("trigger", "audience", "starts_at", "ends_at")}),
+        (_("Benefit"), {"fields": BENEFIT_FIELDS}),
+        (_("Validity"), {"fields": ("valid_from", "valid_until", "valid_days", "time_zone")}),
+        (_("Stock"), {"fields": ("stock", "issued_count", "created_at")}),
+    )
+
+    @admin.display(description=_("status"), ordering="status")
+    def current_status(self, campaign: Campaign) -> str:
+        """Return what the campaign is right now."""
+        return str(EffectiveStatus(effective_status(campaign, at=timezone.now())).label)
+
+    @admin.display(description=_("benefit"))
+    def benefit(self, campaign: Campaign) -> str:
+        """Return what a coupon is worth."""
+        return describe_benefit(campaign)
+
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: Campaign | None = None
+    ) -> tuple[str, ...]:
+        """Freeze the benefit once coupons hold copies of it."""
+        frozen = BENEFIT_FIELDS if obj and obj.issued_count else ()
+        return (*self.readonly_fields, *frozen)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Campaign | None = None) -> bool:
+        """Allow it for one campaign at a time that has decided nothing. Others are archived."""
+        if obj is None or obj.decisions.exists():
+            return False
+        return super().has_delete_permission(request, obj)
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Campaign | None:
+        """Return the campaign, locked where it is about to be saved: coupons may be going out."""
+        campaign = super().get_object(request, object_id, from_field)
+        if campaign is None or request.method != "POST":
+            return campaign
+        return Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+
+
+class PersonalAdmin(ReadOnlyAdmin):
+    """Rows about a person. Search takes a whole id, of the row or the user, or a whole address."""
+
+    list_select_related: ClassVar[Any] = ("user", "campaign")
+    search_fields = ("user__email",)
+    search_help_text = _("Id of the row or the user, or e-mail address; whole")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows found by index: no scan, however many there are."""
+        term = search_term.strip()
+        return (self.find(queryset, term) if term else queryset), False
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of an id or an address."""
+        try:
+            wanted = UUID(term)
+        except ValueError:
+            return queryset.filter(user__email=term.lower())
+        return queryset.filter(pk=wanted) | queryset.filter(user=wanted)
+
+
+@admin.register(IssueDecision)
+class IssueDecisionAdmin(PersonalAdmin):
+    """Who got a coupon, who did not, and why."""
+
+    list_display = ("id", "user", "campaign", "outcome", "reason", "decided_at")
+    list_filter = ("outcome", "reason", "campaign")
+
+
+@admin.register(Coupon)
+class CouponAdmin(PersonalAdmin):
+    """The coupons that people hold."""
+
+    list_display = ("code", "user", "campaign", "benefit", "state", "valid_from", "valid_until")
+    list_filter = ("status", "campaign")
+    search_help_text = _("Code, id of the coupon or the user, or e-mail address; whole")
+
+    @admin.display(description=_("state"), ordering="status")
+    def state(self, coupon: Coupon) -> str:
+        """Return what the coupon is to its owner right now."""
+        return str(CouponState(coupon_state(coupon, at=timezone.now())).label)
+
+    @admin.display(description=_("benefit"))
+    def benefit(self, coupon: Coupon) -> str:
+        """Return what the coupon is worth."""
+        return describe_benefit(coupon)
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of a code, an id or an address."""
+        code = codes.normalize(term)
+        if codes.is_well_formed(code, CODE_LENGTH):
+            return queryset.filter(code=code)
+        return super().find(queryset, term)
+
+
+@admin.register(ProcessedEvent)
+class ProcessedEventAdmin(ReadOnlyAdmin):
+    """The events this app has applied."""
+
+    list_display = ("event_id", "receiver", "target", "processed_at")
+    search_fields = ("event_id",)
+    search_help_text = _("Event id, whole")
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows of one event, found by index."""
+        if not search_term.strip():
+            return queryset, False
+        try:
+            return queryset.filter(event_id=UUID(search_term.strip())), False
+        except ValueError:
+            return queryset.none(), False

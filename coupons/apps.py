@@ -1,0 +1,15 @@
+from importlib import import_module
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class CouponsConfig(AppConfig):
+    """Campaigns and the coupons they issue."""
+
+    name = "coupons"
+    verbose_name = _("Coupons")
+
+    def ready(self) -> None:
+        """Connect the receivers."""
+        import_module("coupons.receivers")

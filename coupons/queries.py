@@ -1,0 +1,117 @@
+"""What other parts of Usher may read of coupons."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from accounts.queries import accounts_by_id, referrals_by_invitee
+from coupons.campaigns import Audience, Campaign, Trigger
+from coupons.display import describe_benefit, describe_minimum
+from coupons.models import Coupon, IssueDecision
+from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CouponCard:
+    """A coupon for its owner's eyes. Texts are in the reader's language."""
+
+    code: str
+    campaign: str
+    terms: str
+    state: str  # a states.CouponState value
+    state_label: str
+    benefit: str  # "12.5% off, at most 30.00 EUR"
+    minimum: str  # "for orders of 50.00 EUR or more", or empty
+    valid_from: datetime
+    valid_until: datetime  # the first moment after
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What a person who signs up now is promised. Texts are in the reader's language."""
+
+    campaign_id: UUID
+    name: str
+    description: str
+    terms: str
+    benefit: str
+    minimum: str
+    ends_at: datetime | None  # the first moment after; None: open
+
+
+def coupons_of(user_id: UUID, limit: int = 50) -> list[CouponCard]:
+    """Return a person's newest coupons, newest first."""
+    now = timezone.now()
+    coupons = Coupon.objects.filter(user=user_id).select_related("campaign").order_by("-pk")
+    return [_card(coupon, now) for coupon in coupons[:limit]]
+
+
+def is_undecided(user_id: UUID) -> bool:
+    """Tell whether a coupon is on its way: a campaign was live at sign-up and has not decided."""
+    account = accounts_by_id([user_id]).get(user_id)
+    if account is None or account.registered_at is None:
+        return False
+    at = account.registered_at
+    decided = IssueDecision.objects.filter(user=user_id).values("campaign_id")
+    campaigns = _registration_campaigns(at, invited=user_id in referrals_by_invitee([user_id]))
+    undecided = campaigns.exclude(pk__in=decided).prefetch_related("status_changes")
+    return any(
+        effective_status(campaign, at=at, status=campaign.status_at(at)) == EffectiveStatus.LIVE
+        for campaign in undecided
+    )
+
+
+def live_offer(*, invited: bool = False) -> Offer | None:
+    """Return the offer that began last for people who sign up now, or None.
+
+    `invited` prefers an offer for invited people where there is one.
+    """
+    now = timezone.now()
+    live = [
+        campaign
+        for campaign in _registration_campaigns(now, invited=invited).order_by("-starts_at")
+        if effective_status(campaign, at=now) == EffectiveStatus.LIVE
+    ]
+    # Sorting is stable: among campaigns for the same audience the latest stays first.
+    live.sort(key=lambda campaign: campaign.audience != Audience.INVITED)
+    return _offer(live[0]) if live else None
+
+
+def _registration_campaigns(at: datetime, *, invited: bool) -> QuerySet[Campaign]:
+    audiences = [Audience.ALL, Audience.INVITED] if invited else [Audience.ALL]
+    return Campaign.objects.filter(
+        Q(ends_at__isnull=True) | Q(ends_at__gt=at),
+        trigger=Trigger.REGISTRATION,
+        audience__in=audiences,
+        starts_at__lte=at,
+    )
+
+
+def _card(coupon: Coupon, now: datetime) -> CouponCard:
+    state = coupon_state(coupon, at=now)
+    return CouponCard(
+        code=coupon.code,
+        campaign=coupon.campaign.name,
+        terms=coupon.campaign.terms,
+        state=state.value,
+        state_label=str(CouponState(state).label),
+        benefit=describe_benefit(coupon),
+        minimum=describe_minimum(coupon),
+        valid_from=coupon.valid_from,
+        valid_until=coupon.valid_until,
+    )
+
+
+def _offer(campaign: Campaign) -> Offer:
+    return Offer(
+        campaign_id=campaign.pk,
+        name=campaign.name,
+        description=campaign.description,
+        terms=campaign.terms,
+        benefit=describe_benefit(campaign),
+        minimum=describe_minimum(campaign),
+        ends_at=campaign.ends_at,
+    )

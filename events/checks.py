@@ -1,0 +1,70 @@
+"""Settings and deployments that would lose or repeat work, found before they do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.db import connections
+
+from events.delivery.claim import LEASE_S
+from events.delivery.drain import DRAIN_BUDGET_S
+from events.receivers import all_receivers
+
+
+@register()
+def check_timing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E001 to E003: a drain ends before django-q2 stops it, and before its bell rings again."""
+    longest_s = max((receiver.time_limit_s for receiver in all_receivers()), default=0)
+    timeout_s, retry_s = settings.Q_CLUSTER["timeout"], settings.Q_CLUSTER["retry"]
+    findings: list[CheckMessage] = []
+    if DRAIN_BUDGET_S + longest_s >= timeout_s:
+        findings.append(
+            Error(
+                f"A drain may take {DRAIN_BUDGET_S + longest_s:g} s, "
+                f"but django-q2 stops it after {timeout_s} s.",
+                hint="Raise Q_CLUSTER['timeout'], or lower the receivers' time_limit_s.",
+                id="events.E001",
+            )
+        )
+    if timeout_s >= retry_s:
+        findings.append(
+            Error(
+                f"Q_CLUSTER['retry'] ({retry_s} s) is not above 'timeout' ({timeout_s} s).",
+                hint="A bell would ring again while its drain still runs. Raise 'retry'.",
+                id="events.E002",
+            )
+        )
+    if longest_s >= LEASE_S:
+        findings.append(
+            Error(
+                f"A receiver may run for {longest_s:g} s, longer than its lease of {LEASE_S:g} s.",
+                hint="Lower its time_limit_s.",
+                id="events.E003",
+            )
+        )
+    return findings
+
+
+@register(Tags.database)
+def check_open_deliveries(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E004: a receiver that was renamed or removed must not strand its open deliveries."""
+    from events.models import Delivery
+
+    if "default" not in (databases or []):
+        return []
+    if Delivery._meta.db_table not in connections["default"].introspection.table_names():
+        return []
+    known = [receiver.name for receiver in all_receivers()]
+    stranded = Delivery.objects.filter(finished_at__isnull=True).exclude(receiver__in=known)
+    return [
+        Error(
+            f"The receiver {name!r} has open deliveries, but this release does not know it.",
+            hint="Keep it under its old name (`name=`), or deliver or skip them first.",
+            id="events.E004",
+        )
+        for name in stranded.order_by().values_list("receiver", flat=True).distinct()
+    ]

@@ -1,0 +1,234 @@
+"""django-q2's brokers, made to carry bells: at most one waits per queue, and dequeue never raises.
+
+The stock pusher sleeps ten seconds and dies when dequeue raises, and the stock brokers delete what
+they cannot read. Both would be lost bells; the sweep would mend it, but late.
+"""
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+import redis
+from django.db import connections
+from django.utils import timezone
+from django_q.brokers import Broker
+from django_q.brokers.orm import ORM
+from django_q.brokers.redis_broker import Redis
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from events.delivery.wakeup import Sleeper, wake
+
+logger = logging.getLogger(__name__)
+
+PARKED_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # an unreadable bell is kept for inspection
+PAUSE_AFTER_ERROR_S = 1.0
+REDIS_RING_TIMEOUT_S = 0.25  # a request may wait this long, once, before the bell goes quiet
+REDIS_WAIT_S = 2
+
+Bell = tuple[Any, str]  # acknowledgement id, signed payload
+
+
+class BellBroker(Broker):  # type: ignore[misc]
+    """What both brokers share: calm in the face of errors."""
+
+    _is_failing = False
+
+    def dequeue(self) -> list[Bell] | None:
+        """Return waiting bells, or None after a while without any. Never raises."""
+        try:
+            bells = self.take_bells()
+        except Exception:
+            self._note_failure()
+            self.recover()
+            time.sleep(PAUSE_AFTER_ERROR_S)
+            return None
+        self._note_success()
+        return [bell for bell in bells if self._is_readable(bell)] or None
+
+    def acknowledge(self, task_id: Any) -> None:
+        """Forget a bell that was answered. One that cannot be forgotten rings again: harmless."""
+        try:
+            super().acknowledge(task_id)
+        except Exception:
+            logger.exception("Bell %s of queue %r was not acknowledged.", task_id, self.list_key)
+
+    def take_bells(self) -> list[Bell]:
+        """Return bells taken from the queue; wait a while where there is none."""
+        raise NotImplementedError
+
+    def recover(self) -> None:
+        """Prepare for the next try after an error."""
+
+    def park(self, bell: Bell) -> None:
+        """Keep an unreadable bell where no pusher takes it again."""
+        raise NotImplementedError
+
+    def ping(self) -> bool:
+        """Let the cluster start whatever state the broker is in; dequeue waits for it."""
+        return True
+
+    def _note_failure(self) -> None:
+        if not self._is_failing:  # once per outage, not once per second
+            logger.exception("Queue %r cannot be read; trying until it can.", self.list_key)
+        self._is_failing = True
+
+    def _note_success(self) -> None:
+        if self._is_failing:
+            logger.warning("Queue %r can be read again.", self.list_key)
+        self._is_failing = False
+
+    def _is_readable(self, bell: Bell) -> bool:
+        try:
+            SignedPackage.loads(bell[1])
+        except Exception:  # a rotated key, a moved class, garbage
+            logger.exception("An unreadable bell of queue %r is parked.", self.list_key)
+            self.park(bell)
+            return False
+        return True
+
+
+class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
+    """Bells in the database: with NOTIFY on PostgreSQL, with a Unix datagram on SQLite."""
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key=list_key)
+        self._sleeper: Sleeper | None = None
+        self._listening: psycopg.Connection[Any] | None = None
+
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> Any:
+        """Return the queue's rows. The stock broker closes connections here, even in use."""
+        return OrmQ.objects.using(Conf.ORM)
+
+    def enqueue(self, task: str) -> None:
+        """Add a bell unless one waits unclaimed, and wake the cluster: one statement."""
+        connection = connections[Conf.ORM]
+        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO django_q_ormq (key, payload, lock) "  # noqa: S608
+                "SELECT %s, %s, %s WHERE NOT EXISTS "
+                "(SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= %s)" + self._notify(),
+                [self.list_key, task, now, self.list_key, now],
+            )
+        if not self._on_postgres:
+            wake(self.list_key)
+
+    def take_bells(self) -> list[Bell]:
+        """Claim one bell with a lock that outlives the drain, or wait to be woken."""
+        free = self.get_connection().filter(key=self.list_key, lock__lt=timezone.now())
+        for bell in free.order_by("pk")[: Conf.BULK]:
+            # Claimed by whoever changes the lock first; the others see a row count of 0.
+            same = self.get_connection().filter(pk=bell.pk, lock=bell.lock)
+            if same.update(lock=self.timeout(bell)):
+                return [(bell.pk, bell.payload)]
+        self._wait()
+        return []
+
+    def park(self, bell: Bell) -> None:
+        """Lock the row for good."""
+        self.get_connection().filter(pk=bell[0]).update(lock=PARKED_UNTIL)
+
+    def recover(self) -> None:
+        """Reconnect."""
+        connections[Conf.ORM].close()
+        self.close()
+
+    def close(self) -> None:
+        """Stop listening for wake-ups."""
+        if self._listening:
+            self._listening.close()
+            self._listening = None
+        if self._sleeper:
+            self._sleeper.close()
+            self._sleeper = None
+
+    def _wait(self) -> None:
+        if self._on_postgres:
+            self._wait_for_notification()
+        else:
+            self._sleeper = self._sleeper or Sleeper(self.list_key)
+            self._sleeper.wait(Conf.POLL)
+
+    def _wait_for_notification(self) -> None:
+        if self._listening is None:
+            self._listening = self._listen()
+            return  # a bell rung before LISTEN was heard by nobody: look again first
+        for _ in self._listening.notifies(timeout=Conf.POLL, stop_after=1):
+            pass
+
+    def _listen(self) -> "psycopg.Connection[Any]":
+        params = connections[Conf.ORM].get_connection_params()
+        for ours in ("cursor_factory", "context", "pool"):
+            params.pop(ours, None)
+        listening = psycopg.connect(**params, autocommit=True)
+        listening.execute(
+            psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(self._channel))
+        )
+        return listening
+
+    def _notify(self) -> str:
+        return f" RETURNING pg_notify('{self._channel}', '')" if self._on_postgres else ""
+
+    @property
+    def _channel(self) -> str:
+        return "bell_" + "".join(c if c.isalnum() else "_" for c in str(self.list_key))
+
+    @property
+    def _on_postgres(self) -> bool:
+        return connections[Conf.ORM].vendor == "postgresql"
+
+
+class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
+    """Bells in Redis or Valkey. It may lose every one of them: deliveries are in the database."""
+
+    _RING = "if redis.call('llen', KEYS[1]) == 0 then redis.call('rpush', KEYS[1], ARGV[1]) end"
+
+    def __init__(self, list_key: str | None = None) -> None:
+        super().__init__(list_key=list_key)
+        self._waiting = _redis(REDIS_WAIT_S + 3)
+
+    @staticmethod
+    def get_connection(list_key: str | None = None) -> "redis.Redis":
+        """Return the client that rings: it gives up fast and never tries twice."""
+        return _redis(REDIS_RING_TIMEOUT_S)
+
+    def enqueue(self, task: str) -> None:
+        """Add a bell unless one waits."""
+        self.connection.eval(self._RING, 1, self.list_key, task)
+
+    def take_bells(self) -> list[Bell]:
+        """Take a bell, or wait for one."""
+        taken: Any = self._waiting.blpop([self.list_key], REDIS_WAIT_S)
+        return [(None, taken[1])] if taken else []
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.connection.close()
+        self._waiting.close()
+
+    def park(self, bell: Bell) -> None:
+        """Keep the payload in a list of its own."""
+        self._waiting.rpush(f"{self.list_key}:parked", bell[1])
+
+    # Heartbeats stay in the process: they are nobody's business, and Redis may hang.
+    set_stat = Broker.set_stat
+    get_stat = Broker.get_stat
+    get_stats = Broker.get_stats
+
+
+def _redis(timeout_s: float) -> "redis.Redis":
+    # redis-py repeats commands by itself unless told otherwise; a repeated RPUSH is a second bell.
+    return redis.Redis.from_url(
+        Conf.REDIS,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=REDIS_RING_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=30,
+    )

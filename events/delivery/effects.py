@@ -1,0 +1,112 @@
+"""Run a receiver on claimed deliveries, with the guarantee it declared."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import connection, transaction
+
+from events import context
+from events.delivery import settle
+from events.delivery.timelimit import ReceiverTimedOut, time_limit
+from events.envelope import Event
+from events.models import AbstractProcessedEvent, Delivery
+from events.receivers import Guarantee, Receiver
+from events.signals import get_signal
+
+SQLITE_TIME_LIMIT_S = 2.0  # nobody else can write meanwhile
+
+
+class ReceiverFailed(Exception):
+    """A receiver ended in a way that is no Exception (a time limit, sys.exit)."""
+
+
+def apply(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
+    """Run a receiver on deliveries of one claim and settle them as done. Return how many.
+
+    Deliveries whose lease was lost are left out. Raises what the receiver raises, with nothing
+    changed where it is exactly-once.
+    """
+    if receiver.guarantee is Guarantee.EXACTLY_ONCE:
+        return _apply_exactly_once(receiver, deliveries)
+    return _apply_outside(receiver, deliveries)
+
+
+def _apply_exactly_once(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
+    """The effect block: lock, inbox, effect, verdict, in one transaction."""
+    with transaction.atomic():
+        held = list(
+            settle.ours(deliveries)
+            .select_related("event")
+            .select_for_update(of=("self",))
+            .order_by("pk")
+        )
+        if held:
+            assert receiver.inbox is not None  # refused by background_receiver
+            new = _insert_into_inbox(receiver.inbox, held)
+            _run(receiver, [d for d in held if (d.event_id, d.target) in new])
+            settle.finish(held)
+        return len(held)
+
+
+def _apply_outside(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
+    """Effects outside the database: no transaction is open while they happen."""
+    held = list(settle.ours(deliveries).select_related("event"))
+    if held:
+        _run(receiver, held)
+        with transaction.atomic():
+            settle.finish(held)
+    return len(held)
+
+
+def _run(receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
+    events = [_envelope(delivery) for delivery in sorted(deliveries, key=_position)]
+    if not events:
+        return
+    with context.handling(tuple(events)):
+        _call(receiver, events)
+
+
+def _call(receiver: Receiver, events: list[Event[Any]]) -> None:
+    try:
+        with time_limit(time_limit_s(receiver)):
+            receiver.function(events if receiver.batch else events[0])
+    except (ReceiverTimedOut, SystemExit) as error:
+        raise ReceiverFailed(f"{type(error).__name__}: {error}") from error
+
+
+def time_limit_s(receiver: Receiver) -> float:
+    """Return the seconds one call of a receiver may take on this database."""
+    if connection.vendor == "sqlite" and receiver.guarantee is Guarantee.EXACTLY_ONCE:
+        return min(receiver.time_limit_s, SQLITE_TIME_LIMIT_S)
+    return receiver.time_limit_s
+
+
+def _envelope(delivery: Delivery) -> Event[Any]:
+    return get_signal(delivery.type).read(delivery.event)
+
+
+def _position(delivery: Delivery) -> int:
+    return delivery.event.position
+
+
+def _insert_into_inbox(
+    inbox: type[AbstractProcessedEvent], deliveries: Sequence[Delivery]
+) -> set[tuple[Any, str]]:
+    """Insert the processed-event rows; return (event id, target) of those that were new.
+
+    A concurrent insert of the same row is waited for, so two workers cannot both see "new".
+    """
+    table = connection.ops.quote_name(inbox._meta.db_table)
+    event_id = inbox._meta.get_field("event_id")
+    values = ", ".join(["(%s, %s, %s)"] * len(deliveries))
+    params: list[Any] = []
+    for delivery in deliveries:
+        prepared = event_id.get_db_prep_value(delivery.event_id, connection)
+        params += [delivery.receiver, delivery.target, prepared]
+    sql = (
+        f"INSERT INTO {table} (receiver, target, event_id) VALUES {values} "  # noqa: S608
+        "ON CONFLICT (event_id, receiver, target) DO NOTHING RETURNING event_id, target"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return {(event_id.to_python(found), target) for found, target in cursor.fetchall()}

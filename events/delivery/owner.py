@@ -1,0 +1,44 @@
+"""Who holds a lease: a process, named so that its death can be seen from its machine."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+_START_TIME_FIELD = 19  # of /proc/<pid>/stat after the command; see proc(5), field 22
+
+
+@cache
+def boot_id() -> str:
+    """Return an id of this machine since its start; container pid namespaces are told apart."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:16]
+    return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
+
+
+def current_owner() -> str:
+    """Return the lease owner for this process: boot id, pid and start time."""
+    return _owner(os.getpid())
+
+
+@cache
+def _owner(pid: int) -> str:
+    return f"{boot_id()}:{pid}:{_start_time(pid)}"
+
+
+def is_local(owner: str) -> bool:
+    """Tell whether the owner is or was a process of this machine."""
+    return owner.startswith(f"{boot_id()}:")
+
+
+def is_dead(owner: str) -> bool:
+    """Tell whether a local owner's process is gone (its pid may belong to another by now)."""
+    _, pid, started = owner.split(":")
+    return _start_time(int(pid)) != started
+
+
+def _start_time(pid: int) -> str:
+    """Return a process's start in clock ticks since boot, or "" where it is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return "" if fields[0] in "ZX" else fields[_START_TIME_FIELD]

@@ -1,0 +1,111 @@
+"""Give claimed deliveries their verdict. Every update is fenced by the lease token."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from events.delivery.failure import Failure
+from events.models import Attempt, Delivery, DeliveryState
+
+WAKE_LIMIT = 500  # rows; what is left of a longer lane is woken by the sweep
+
+_UNLEASED = {"lease_token": None, "lease_owner": "", "lease_expires_at": None, "run_alone": False}
+
+
+class LeaseLost(Exception):
+    """The worker overslept its lease, and others have the delivery now. Its work is rolled back."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+def ours(deliveries: Sequence[Delivery]) -> QuerySet[Delivery]:
+    """Return those of one claim that are still held under its token."""
+    return Delivery.objects.filter(
+        pk__in=[delivery.pk for delivery in deliveries],
+        lease_token=deliveries[0].lease_token,
+    )
+
+
+def finish(deliveries: Sequence[Delivery]) -> None:
+    """Mark deliveries done and wake what waits behind them. Raises LeaseLost if any was taken."""
+    finished = ours(deliveries).update(
+        state=DeliveryState.DONE,
+        finished_at=Now(),
+        last_error="",
+        fingerprint="",
+        **_UNLEASED,
+    )
+    if finished != len(deliveries):
+        raise LeaseLost
+    wake_successors(deliveries)
+
+
+def postpone(delivery: Delivery, delay_s: float) -> None:
+    """Put one delivery back for later, its attempt uncounted: the receiver asked for it."""
+    hand_back([delivery], delay_s=delay_s)
+
+
+def hand_back(deliveries: Sequence[Delivery], *, delay_s: float = 0) -> None:
+    """Return deliveries that were claimed but not run, uncounted. Lost ones are let be."""
+    if deliveries:
+        ours(deliveries).update(
+            state=DeliveryState.PENDING,
+            due_at=Now() + timedelta(seconds=delay_s),
+            attempts=F("attempts") - 1,
+            **_UNLEASED,
+        )
+
+
+def fail(
+    delivery: Delivery, failure: Failure, *, started_at: datetime, retry_in_s: float | None
+) -> None:
+    """Record a failed attempt; try again in `retry_in_s`, or never (`None`: dead)."""
+    with transaction.atomic():
+        if ours([delivery]).update(**_after_failure(failure, retry_in_s), **_UNLEASED):
+            record_attempt(delivery, failure, started_at=started_at)
+
+
+def record_attempt(delivery: Delivery, failure: Failure, *, started_at: datetime) -> None:
+    """Keep a failed attempt as a row."""
+    Attempt.objects.create(
+        delivery=delivery,
+        number=delivery.attempts,
+        started_at=started_at,
+        ended_at=max(started_at, timezone.now()),  # a clock may step back
+        error_class=failure.error_class,
+        error_message=failure.message,
+        traceback=failure.traceback,
+        fingerprint=failure.fingerprint,
+        release=settings.RELEASE,
+    )
+
+
+def _after_failure(failure: Failure, retry_in_s: float | None) -> dict[str, object]:
+    described = {"last_error": failure.summary, "fingerprint": failure.fingerprint}
+    if retry_in_s is None:
+        return {"state": DeliveryState.DEAD, "due_at": None, **described}
+    due_at = Now() + timedelta(seconds=retry_in_s)
+    return {"state": DeliveryState.PENDING, "due_at": due_at, **described}
+
+
+def wake_successors(deliveries: Sequence[Delivery]) -> int:
+    """Make due what waits in these lanes; a claim parks again what must still wait."""
+    lanes = Q(pk__in=[])
+    for receiver, target in {(delivery.receiver, delivery.target) for delivery in deliveries}:
+        keys = {d.key for d in deliveries if (d.receiver, d.target) == (receiver, target)}
+        lanes |= Q(receiver=receiver, target=target, key__in=keys)
+    return wake(Delivery.objects.filter(lanes, state=DeliveryState.WAITING))
+
+
+def wake(waiting: QuerySet[Delivery]) -> int:
+    """Make waiting deliveries due, the earliest first, at most WAKE_LIMIT. Return how many."""
+    earliest = waiting.order_by("position").values("pk")[:WAKE_LIMIT]
+    return Delivery.objects.filter(pk__in=earliest, state=DeliveryState.WAITING).update(
+        state=DeliveryState.PENDING, due_at=Now()
+    )

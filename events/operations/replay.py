@@ -1,0 +1,79 @@
+"""Put deliveries back, because an operator says so. Receivers are idempotent: twice is harmless."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from django.db import transaction
+from django.db.models import F, QuerySet
+from django.db.models.functions import Now
+
+from events import queue as doorbell
+from events.models import Delivery, DeliveryState
+from events.operations.selection import Selection
+
+CHUNK_SIZE = 500  # rows in one transaction; short enough for SQLite's other writers
+REPLAYABLE_STATES = (
+    DeliveryState.DEAD,
+    DeliveryState.DONE,
+    DeliveryState.SKIPPED,
+    DeliveryState.PENDING,
+)
+
+
+def replay(
+    selection: Selection,
+    *,
+    limit: int | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> int:
+    """Make the chosen deliveries due now, with fresh attempts. Return how many.
+
+    The set is fixed when the call begins. Done in chunks that commit: stopped half-way, another
+    call does the rest. `progress` hears the size of every chunk.
+    """
+    return _replay_ids(selection.deliveries()[:limit], selection.state, progress)
+
+
+def replay_chosen(deliveries: QuerySet[Delivery]) -> int:
+    """Replay hand-picked deliveries, whichever of the replayable states each is in."""
+    return sum(
+        _replay_ids(deliveries.filter(state=state), state, lambda count: None)
+        for state in REPLAYABLE_STATES
+    )
+
+
+def _replay_ids(
+    deliveries: QuerySet[Delivery], state: DeliveryState, progress: Callable[[int], None]
+) -> int:
+    ids = list(deliveries.values_list("pk", flat=True))
+    replayed = 0
+    for start in range(0, len(ids), CHUNK_SIZE):
+        replayed += _put_back(ids[start : start + CHUNK_SIZE], state)
+        progress(min(CHUNK_SIZE, len(ids) - start))
+    return replayed
+
+
+def _put_back(ids: Sequence[int], state: DeliveryState) -> int:
+    with transaction.atomic():
+        # The state is asked again: what a worker or another operator took meanwhile is let be.
+        chosen = Delivery.objects.filter(pk__in=ids, state=state)
+        queues = set(chosen.values_list("queue", flat=True))
+        count = chosen.update(
+            state=DeliveryState.PENDING,
+            due_at=Now(),
+            attempts=0,
+            run_alone=False,
+            position=_position_after(state),
+            finished_at=None,
+            skipped_by="",
+            skip_reason="",
+        )
+        for queue in queues:
+            transaction.on_commit(partial(doorbell.ring, queue), robust=True)
+    return count
+
+
+def _position_after(state: DeliveryState) -> F | None:
+    """A finished delivery's successors have gone ahead: it runs again outside its lane's order."""
+    finished = state in {DeliveryState.DONE, DeliveryState.SKIPPED}
+    return None if finished else F("position")

@@ -1,0 +1,95 @@
+"""Declare an event: `user_registered = EventSignal("accounts.user_registered", …)`."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import is_dataclass
+from typing import Any, Generic, TypeVar
+
+from django.core.exceptions import ImproperlyConfigured
+from django.dispatch import Signal
+
+from events import outbox
+from events.envelope import Event, from_json, to_json
+from events.models import Event as EventRow
+
+D = TypeVar("D")
+
+_signals: dict[str, "EventSignal[Any]"] = {}
+
+
+class EventSignal(Signal, Generic[D]):
+    """The declaration of one type of event, beside its publisher. A real django Signal.
+
+    A plain `@receiver` hears it after the commit, in the publishing process, best effort:
+    `handler(sender, event, **kwargs)`. A `@background_receiver` gets a delivery that survives.
+    """
+
+    def __init__(self, type: str, *, version: int, data: type[D], key: str) -> None:
+        """Declare `type` ("app.past_tense"), the class of its data, and the field that orders it.
+
+        Raises ImproperlyConfigured where the type is declared twice or `data` lacks the key.
+        """
+        super().__init__()
+        if not is_dataclass(data) or key not in data.__dataclass_fields__:
+            raise ImproperlyConfigured(f"{type}: data must be a dataclass with the field {key!r}.")
+        if _signals.setdefault(type, self) is not self:
+            raise ImproperlyConfigured(f"The event type {type!r} is declared twice.")
+        self.type = type
+        self.version = version
+        self.data_class = data
+        self.key_field = key
+        # The background receivers connected here, with their queues: each is owed a delivery.
+        self.queues_by_receiver: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<EventSignal {self.type} v{self.version}>"
+
+    def publish(self, data: D, *, cause: Event[Any] | None = None) -> Event[D]:
+        """Record one event and a delivery for each receiver, in the running transaction.
+
+        Two SQL statements. Inside a receiver the cause is the event being handled; a batch
+        receiver names it. Raises PublishedOutsideTransaction outside an atomic block.
+        """
+        return self.publish_many([data], causes=[cause] if cause else None)[0]
+
+    def publish_many(
+        self, data: Iterable[D], *, causes: Sequence[Event[Any]] | None = None
+    ) -> list[Event[D]]:
+        """Record many events at once; `causes` runs parallel to `data`."""
+        return outbox.record(self, list(data), causes)
+
+    def to_row(self, data: D) -> dict[str, Any]:
+        """Return the columns of an event row that the data determines."""
+        return {
+            "type": self.type,
+            "version": self.version,
+            "key": str(getattr(data, self.key_field)),
+            "data": to_json(data),
+        }
+
+    def can_read(self, version: int) -> bool:
+        """Tell whether this release understands data of that version."""
+        return version == self.version
+
+    def read(self, row: EventRow) -> Event[D]:
+        """Return a recorded event with its data as the declared class."""
+        return Event(
+            id=row.event_id,
+            position=row.position,
+            type=row.type,
+            version=row.version,
+            key=row.key,
+            data=from_json(row.data, self.data_class),
+            occurred_at=row.occurred_at,
+            correlation_id=row.correlation_id,
+            causation_id=row.causation_id,
+        )
+
+
+def all_signals() -> tuple[EventSignal[Any], ...]:
+    """Return every declared event signal, in order of type."""
+    return tuple(_signals[type_] for type_ in sorted(_signals))
+
+
+def get_signal(type_: str) -> EventSignal[Any]:
+    """Return a signal by type. Raises KeyError where this release declares none."""
+    return _signals[type_]

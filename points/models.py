@@ -1,0 +1,14 @@
+"""The models of points: rules and decisions, the ledger, and the app's inbox."""
+
+from events.models import AbstractProcessedEvent
+from points.ledger import Entry, PointsAccount
+from points.rewards import RewardDecision, RewardRule
+
+__all__ = ["Entry", "PointsAccount", "ProcessedEvent", "RewardDecision", "RewardRule"]
+
+
+class ProcessedEvent(AbstractProcessedEvent):
+    """The events that this app's receivers have applied."""
+
+    class Meta(AbstractProcessedEvent.Meta):
+        abstract = False

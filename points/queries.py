@@ -1,0 +1,88 @@
+"""What other parts of Usher may read of points."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from points.ledger import Entry, EntryKind, PointsAccount
+from points.rewards import RewardRule, RuleKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """What a person has. All zero for somebody without a points account."""
+
+    balance: int = 0  # below zero only after a reversal; later credits repay it
+    pending: int = 0  # of rewards that are not granted yet
+    frozen: bool = False  # earning goes on, spending does not
+    lifetime_earned: int = 0
+    next_expiry: datetime | None = None  # when the next credit lapses
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryLine:
+    """One change of a balance, for its owner's eyes. The label is in the reader's language."""
+
+    id: UUID
+    kind: str  # a ledger.EntryKind value
+    kind_label: str
+    amount: int  # credits are positive
+    balance_after: int
+    occurred_at: datetime
+    reason: str  # as stored: a code, or what staff wrote
+    reason_label: str  # the code in the reader's language
+
+
+_REASON_LABELS: dict[str, Any] = dict(RuleKind.choices)
+
+
+def summary_of(user_id: UUID) -> Summary:
+    """Return a person's points."""
+    account = PointsAccount.objects.filter(pk=user_id).first()
+    if account is None:
+        return Summary()
+    return Summary(
+        balance=account.balance,
+        pending=account.pending,
+        frozen=account.frozen_at is not None,
+        lifetime_earned=account.lifetime_earned,
+        next_expiry=_next_expiry(user_id),
+    )
+
+
+def entries_of(user_id: UUID, limit: int = 20) -> list[EntryLine]:
+    """Return the newest entries of a person's points account, newest first."""
+    entries = Entry.objects.filter(account=user_id).order_by("-number")
+    return [
+        EntryLine(
+            id=entry.pk,
+            kind=entry.kind,
+            kind_label=str(EntryKind(entry.kind).label),
+            amount=entry.amount,
+            balance_after=entry.balance_after,
+            occurred_at=entry.occurred_at,
+            reason=entry.reason,
+            reason_label=str(_REASON_LABELS.get(entry.reason, entry.reason)),
+        )
+        for entry in entries[:limit]
+    ]
+
+
+def points_per_invitation() -> int | None:
+    """Return what inviting somebody who signs up now brings, or None where nothing does."""
+    now = timezone.now()
+    rules = RewardRule.objects.filter(
+        Q(active_until__isnull=True) | Q(active_until__gt=now),
+        kind=RuleKind.REFERRAL,
+        active_from__lte=now,
+    )
+    return rules.order_by("-version").values_list("points", flat=True).first()
+
+
+def _next_expiry(user_id: UUID) -> datetime | None:
+    credits = Entry.objects.filter(account=user_id, expires_at__gt=timezone.now())
+    return credits.order_by("expires_at").values_list("expires_at", flat=True).first()

@@ -1,0 +1,187 @@
+"""Deciding whether inviters are rewarded, and crediting the points."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.queries import accounts_by_id, referrals_by_invitee
+from accounts.signals import UserRegistered
+from events.envelope import Event
+from points.bookkeeping import lock_accounts, new_entry, write
+from points.caps import Tally
+from points.eligibility import Circumstances
+from points.ledger import Entry, EntryKind, PointsAccount
+from points.rewards import RewardDecision, RewardOutcome, RewardRule, RuleKind
+from points.signals import PointsEarned, RewardSkipped, points_earned, reward_skipped
+
+Registration: TypeAlias = Event[UserRegistered]
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision and the event that led to it."""
+
+    decision: RewardDecision
+    cause: Registration
+
+
+def reward_inviters(events: Sequence[Registration]) -> None:
+    """Decide for every invited account whether its inviter is rewarded, once, and credit points.
+
+    Rules and caps are those of the moment of registration, however late this runs. Where a cap does
+    not suffice, the earliest invitations count. What was decided before about an invited account
+    stays, whichever event led to it. Accounts that nobody invited need no decision.
+
+    Call it inside transaction.atomic(). The number of queries does not grow with that of events.
+    """
+    invited = _first_per_invitee(events)
+    if not invited:
+        return
+    accounts = lock_accounts({_inviter_of(event) for event in invited})
+    # Read after the locks: whoever holds back or reverses a reward takes them too, so that either
+    # this sees what they decided or they see the reward.
+    undecided = _undecided(invited)
+    if not undecided:
+        return
+    circumstances = _circumstances(undecided)
+    decided = [Decided(_decide(event, circumstances), event) for event in undecided]
+    _record(decided, accounts)
+
+
+def _first_per_invitee(events: Sequence[Registration]) -> list[Registration]:
+    first: dict[UUID, Registration] = {}
+    for event in sorted(events, key=lambda event: event.position):
+        if event.data.inviter_id is not None:
+            first.setdefault(event.data.user_id, event)
+    return list(first.values())
+
+
+def _inviter_of(event: Registration) -> UUID:
+    if event.data.inviter_id is None:
+        raise ValueError(f"Nobody invited the account of event {event.id}.")
+    return event.data.inviter_id
+
+
+def _undecided(invited: Sequence[Registration]) -> list[Registration]:
+    invitees = [event.data.user_id for event in invited]
+    decisions = RewardDecision.objects.filter(invitee__in=invitees, rule_kind=RuleKind.REFERRAL)
+    known = set(decisions.values_list("invitee_id", flat=True))
+    return [event for event in invited if event.data.user_id not in known]
+
+
+def _circumstances(events: Sequence[Registration]) -> Circumstances:
+    inviters = {_inviter_of(event) for event in events}
+    moments = [event.occurred_at for event in events]
+    rules = _rules_active_at(moments)
+    return Circumstances(
+        now=timezone.now(),
+        rules=rules,
+        tally=Tally(rules, inviters, since=min(moments)),
+        inviters=accounts_by_id(inviters),
+        referrals=referrals_by_invitee(event.data.user_id for event in events),
+    )
+
+
+def _rules_active_at(moments: Sequence[datetime]) -> list[RewardRule]:
+    """Return the rules that are active at some of these moments, highest version first."""
+    rules = RewardRule.objects.filter(
+        Q(active_until__isnull=True) | Q(active_until__gt=min(moments)),
+        kind=RuleKind.REFERRAL,
+        active_from__lte=max(moments),
+    )
+    return list(rules.order_by("-version"))
+
+
+def _decide(event: Registration, circumstances: Circumstances) -> RewardDecision:
+    """Return the decision, unsaved, and count it against the caps of those that follow."""
+    inviter_id, at = _inviter_of(event), event.occurred_at
+    verdict = circumstances.judge(
+        inviter_id=inviter_id, invitee_id=event.data.user_id, registered_at=at
+    )
+    if verdict.outcome in {RewardOutcome.GRANTED, RewardOutcome.PENDING}:
+        circumstances.tally.add(inviter_id, at)
+    return RewardDecision(
+        rule_kind=RuleKind.REFERRAL,
+        invitee_id=event.data.user_id,
+        inviter_id=inviter_id,
+        outcome=verdict.outcome,
+        reason=verdict.reason,
+        rule=verdict.rule,
+        points=verdict.rule.points if verdict.rule else 0,
+        event_id=event.id,
+        occurred_at=at,
+        release_at=verdict.release_at,
+        decided_at=circumstances.now,
+    )
+
+
+def _record(decided: Sequence[Decided], accounts: Mapping[UUID, PointsAccount]) -> None:
+    """Save the decisions, credit what is granted, and publish what came of them."""
+    by_outcome: dict[str, list[Decided]] = {outcome: [] for outcome in RewardOutcome.values}
+    for pair in decided:
+        by_outcome[pair.decision.outcome].append(pair)
+    granted, pending = by_outcome[RewardOutcome.GRANTED], by_outcome[RewardOutcome.PENDING]
+    for pair in pending:
+        accounts[pair.decision.inviter_id].pending += pair.decision.points
+    RewardDecision.objects.bulk_create(pair.decision for pair in decided)
+    changed = {pair.decision.inviter_id for pair in granted + pending}
+    entries = write(
+        [_earning(pair.decision, accounts) for pair in granted],
+        [accounts[user_id] for user_id in sorted(changed)],
+    )
+    _publish_earned(entries, granted)
+    _publish_skipped(by_outcome[RewardOutcome.SKIPPED])
+
+
+def _earning(decision: RewardDecision, accounts: Mapping[UUID, PointsAccount]) -> Entry:
+    return new_entry(
+        accounts[decision.inviter_id],
+        EntryKind.EARN,
+        decision.points,
+        idempotency_key=f"reward:{decision.rule_kind}:{decision.invitee_id}",
+        expires_at=_expiry(decision),
+        reason=decision.rule_kind,
+        event_id=decision.event_id,
+        occurred_at=decision.decided_at,
+    )
+
+
+def _expiry(decision: RewardDecision) -> datetime | None:
+    if decision.rule is None or decision.rule.expires_days is None:
+        return None
+    return decision.decided_at + timedelta(days=decision.rule.expires_days)
+
+
+def _publish_earned(entries: Sequence[Entry], granted: Sequence[Decided]) -> None:
+    points_earned.publish_many(
+        [
+            PointsEarned(
+                entry_id=entry.pk,
+                user_id=entry.account_id,
+                amount=entry.amount,
+                reason=entry.reason,
+            )
+            for entry in entries
+        ],
+        causes=[pair.cause for pair in granted],
+    )
+
+
+def _publish_skipped(skipped: Sequence[Decided]) -> None:
+    reward_skipped.publish_many(
+        [
+            RewardSkipped(
+                rule_kind=pair.decision.rule_kind,
+                inviter_id=pair.decision.inviter_id,
+                invitee_id=pair.decision.invitee_id,
+                reason=pair.decision.reason,
+            )
+            for pair in skipped
+        ],
+        causes=[pair.cause for pair in skipped],
+    )

@@ -1,0 +1,30 @@
+"""The OpenAPI document and a page to try it, from files served here and nothing else."""
+
+from drf_spectacular.renderers import (
+    OpenApiJsonRenderer,
+    OpenApiJsonRenderer2,
+    OpenApiYamlRenderer,
+    OpenApiYamlRenderer2,
+)
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+from rest_framework.renderers import BaseRenderer
+
+
+class SchemaView(SpectacularAPIView):
+    """`/api/schema/`: JSON, or YAML where that is asked for."""
+
+    authentication_classes = ()
+    renderer_classes: list[type[BaseRenderer]] = [  # noqa: RUF012  as the library types it
+        OpenApiJsonRenderer2,
+        OpenApiJsonRenderer,
+        OpenApiYamlRenderer2,
+        OpenApiYamlRenderer,
+    ]
+
+
+class DocsView(SpectacularSwaggerSplitView):
+    """`/api/docs/`: Swagger UI without inline script or style, as a strict CSP wants it."""
+
+    authentication_classes = ()
+    template_name = "project/api_docs.html"
+    url_name = "api-schema"

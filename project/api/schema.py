@@ -1,0 +1,56 @@
+"""What the OpenAPI document says about errors: the same for every call, so said once."""
+
+from typing import Any
+
+from project.api.problems import CONTENT_TYPE
+
+_ERROR = {
+    "type": "object",
+    "description": "What is wrong with one part of the body.",
+    "properties": {
+        "pointer": {
+            "type": "string",
+            "description": "JSON pointer (RFC 6901) to the part; empty: the whole body.",
+        },
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+    },
+    "required": ["pointer", "code", "detail"],
+}
+PROBLEM = {
+    "type": "object",
+    "description": "Any error (RFC 9457). Programs decide by `code`, people read `detail`.",
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string", "description": "The phrase of the status."},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "In the language of Accept-Language."},
+        "code": {"type": "string", "examples": ["email_taken"]},
+        "request_id": {"type": "string", "description": "Also in X-Request-ID, and in the logs."},
+        "errors": {"type": "array", "items": _ERROR},
+    },
+    "required": ["type", "title", "status", "detail", "code", "request_id"],
+}
+_METHODS = {"get", "post", "put", "patch", "delete"}
+
+
+def describe_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Add the problem document to every call (one of drf-spectacular's POSTPROCESSING_HOOKS).
+
+    Calls describe the errors that are theirs; all of them answer any other error like this.
+    """
+    result["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+    content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for item in result["paths"].values():
+        for method in _METHODS & item.keys():
+            answers = item[method]["responses"]
+            answers.setdefault("default", {"description": "Any error", "content": content})
+            for status, answer in answers.items():
+                if status.startswith(("4", "5")):
+                    answer.setdefault("content", {})[CONTENT_TYPE] = _with_schema(answer, content)
+    return result
+
+
+def _with_schema(answer: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    # The app's description and examples stay; the schema is the one of all problems.
+    return {**answer["content"].get(CONTENT_TYPE, {}), **content[CONTENT_TYPE]}

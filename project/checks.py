@@ -1,0 +1,80 @@
+"""Checks of the whole: settings that are wrong, or would break a promise."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning, register
+
+CHOICES = {
+    "QUEUE_BROKER": ("orm", "redis"),
+    "SIGNUP_EMAIL_VERIFICATION": ("optional", "mandatory"),
+    "RATE_LIMITS": ("on", "off"),
+    "PASSWORD_HASHER": ("argon2", "cheap"),
+    "LOG_FORMAT": ("console", "json"),
+}
+# The first without the "WAL-reset" bug, which can damage a file that several processes write.
+SAFE_SQLITE = (3, 51, 3)
+
+
+@register
+def check_atomic_requests(
+    app_configs: Sequence[AppConfig] | None, **kwargs: Any
+) -> list[CheckMessage]:
+    """E001: a transaction around each request would hold locks while passwords are hashed."""
+    return [
+        Error(
+            f"ATOMIC_REQUESTS is on for the database {alias!r}.",
+            hint="Take it out. Services open their own, short transactions.",
+            id="usher.E001",
+        )
+        for alias, database in settings.DATABASES.items()
+        if database.get("ATOMIC_REQUESTS")
+    ]
+
+
+@register
+def check_choices(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E002: a value that is mistyped would otherwise mean the default, in silence."""
+    return [
+        Error(
+            f"{name} is {getattr(settings, name)!r}.",
+            hint=f"Set it to {' or '.join(repr(value) for value in values)}.",
+            id="usher.E002",
+        )
+        for name, values in CHOICES.items()
+        if getattr(settings, name) not in values
+    ]
+
+
+@register
+def check_public_url(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E003: links in mails and invitations must be safe to follow."""
+    if not settings.PRODUCTION or settings.PUBLIC_URL.startswith("https://"):
+        return []
+    return [
+        Error(
+            f"PUBLIC_URL is {settings.PUBLIC_URL!r}, which is not https.",
+            hint="Set it to the address that people see, such as https://usher.example.",
+            id="usher.E003",
+        )
+    ]
+
+
+@register
+def check_sqlite(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """W001: production on a SQLite with a known, very rare corruption bug."""
+    if not (settings.PRODUCTION and settings.USES_SQLITE):
+        return []
+    if sqlite3.sqlite_version_info >= SAFE_SQLITE:
+        return []
+    return [
+        Warning(
+            f"SQLite {sqlite3.sqlite_version} can, very rarely, damage a database in WAL mode "
+            "that several processes write.",
+            hint="Use SQLite 3.51.3 or newer, or PostgreSQL (DATABASE_URL=postgres://…).",
+            id="usher.W001",
+        )
+    ]

@@ -1,0 +1,43 @@
+"""Every address of Usher. Apps bring their own; the ones that span apps are here."""
+
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin
+from django.urls import include, path
+from django.views.generic import RedirectView
+
+from project import health, views
+from project.api.docs import DocsView, SchemaView
+
+# The admin's own login would go round the rate limits and, later, the second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+api_v1 = [
+    path("", include("accounts.api_urls")),
+    path("", include("coupons.api_urls")),
+    path("", include("points.api_urls")),
+]
+
+urlpatterns = [
+    path("", views.landing, name="landing"),
+    path("wallet/", views.wallet, name="wallet"),
+    path("", include("accounts.urls")),  # before allauth's: it replaces some of them
+    path("accounts/", include("allauth.account.urls")),
+    path(
+        ".well-known/change-password",
+        RedirectView.as_view(pattern_name="account_change_password"),
+        name="change-password",
+    ),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", admin.site.urls),
+    path("api/v1/", include(api_v1)),
+    path("api/schema/", SchemaView.as_view(), name="api-schema"),
+    path("api/docs/", DocsView.as_view(), name="api-docs"),
+    path("livez", health.livez, name="livez"),
+    path("readyz", health.readyz, name="readyz"),
+]
+
+handler400 = "project.failures.bad_request"
+handler403 = "project.failures.forbidden"
+handler404 = "project.failures.not_found"
+handler429 = "accounts.views.too_many_requests"  # allauth asks for it
+handler500 = "project.failures.server_error"

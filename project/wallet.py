@@ -1,0 +1,65 @@
+"""What a person's wallet shows, read from coupons, points and accounts: they know nothing of it."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils import timezone
+
+from accounts.models import Referral, ReferralStatus, User
+from accounts.queries import invite_url
+from coupons.queries import CouponCard, coupons_of, is_undecided
+from points.queries import EntryLine, Summary, entries_of, summary_of
+from points.rewards import RewardDecision, RuleKind
+
+LOOK_AGAIN_FOR = timedelta(seconds=30)  # after a registration; then patience is the better advice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wallet:
+    """Everything on the page."""
+
+    coupons: list[CouponCard]
+    points: Summary
+    entries: list[EntryLine]
+    invite_url: str
+    coupon_is_underway: bool
+    rewards_underway: int  # people who signed up through the link, not decided about so far
+    looks_again: bool  # whether the page should reload itself: something is about to arrive
+
+    @property
+    def something_is_late(self) -> bool:
+        """Tell whether something has been on its way for longer than usual."""
+        underway = self.coupon_is_underway or self.rewards_underway > 0
+        return underway and not self.looks_again
+
+
+def wallet_of(user: User) -> Wallet:
+    """Return a person's wallet as it is now."""
+    coupon_is_underway = is_undecided(user.pk)
+    undecided = list(_undecided_referrals(user))
+    waited_for = undecided + ([user.registered_at] if coupon_is_underway else [])
+    return Wallet(
+        coupons=coupons_of(user.pk),
+        points=summary_of(user.pk),
+        entries=entries_of(user.pk),
+        invite_url=invite_url(user.referral_code),
+        coupon_is_underway=coupon_is_underway,
+        rewards_underway=len(undecided),
+        looks_again=any(map(_is_fresh, waited_for)),
+    )
+
+
+def _undecided_referrals(user: User) -> QuerySet[Referral, datetime | None]:
+    """Return when those registered whom the person invited and nothing is decided about."""
+    decided = RewardDecision.objects.filter(
+        invitee=OuterRef("invitee"), rule_kind=RuleKind.REFERRAL
+    )
+    referrals = Referral.objects.filter(
+        ~Exists(decided), inviter=user, invitee__registered_at__isnull=False
+    ).exclude(status=ReferralStatus.VOIDED)
+    return referrals.values_list("invitee__registered_at", flat=True)
+
+
+def _is_fresh(registered_at: datetime | None) -> bool:
+    return registered_at is not None and timezone.now() - registered_at < LOOK_AGAIN_FOR

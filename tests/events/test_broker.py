@@ -1,0 +1,185 @@
+"""The brokers carry bells: one at a time, never lost in silence, never raising into the pusher."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django_q.conf import Conf
+from django_q.models import OrmQ
+from django_q.signing import SignedPackage
+
+from events import queue
+from events.delivery import broker as broker_module
+from events.delivery.broker import DatabaseBellBroker, RedisBellBroker
+from events.delivery.wakeup import Sleeper, wake
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten the waits, so that an empty queue answers at once."""
+    monkeypatch.setattr(Conf, "POLL", 0)
+    monkeypatch.setattr(broker_module, "PAUSE_AFTER_ERROR_S", 0)
+    monkeypatch.setattr(broker_module, "REDIS_WAIT_S", 0.05)
+
+
+@pytest.fixture
+def database_broker(impatient: None) -> Iterator[DatabaseBellBroker]:
+    with closing(DatabaseBellBroker(list_key="probe")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def redis_broker(
+    impatient: None, valkey_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[RedisBellBroker]:
+    monkeypatch.setattr(Conf, "REDIS", valkey_server.url)
+    with closing(RedisBellBroker(list_key=f"probe-{uuid4()}")) as broker:
+        yield broker
+
+
+@pytest.fixture(params=["database_broker", "redis_broker"])
+def broker(request: pytest.FixtureRequest) -> Any:
+    """Return each broker in turn."""
+    return request.getfixturevalue(request.param)
+
+
+def bell() -> str:
+    """Return a payload as django-q2 makes it."""
+    signed: str = SignedPackage.dumps({"id": "1", "func": queue.DRAIN, "args": ("probe",)})
+    return signed
+
+
+def take(broker: Any) -> list[Any]:
+    """Return the bells a pusher gets; on PostgreSQL its first look only starts to listen."""
+    return broker.dequeue() or broker.dequeue() or []
+
+
+def test_a_bell_is_taken_once(broker: Any) -> None:
+    broker.enqueue(bell())
+
+    assert len(take(broker)) == 1
+    assert take(broker) == []
+
+
+def test_at_most_one_bell_waits(broker: Any) -> None:
+    for _ in range(3):
+        broker.enqueue(bell())
+
+    assert len(take(broker)) == 1
+    assert take(broker) == []
+
+
+def test_a_bell_rung_while_another_is_being_answered_waits_for_its_turn(broker: Any) -> None:
+    broker.enqueue(bell())
+    take(broker)
+
+    broker.enqueue(bell())
+
+    assert len(take(broker)) == 1
+
+
+@pytest.mark.parametrize("payload", ["garbage", "a:b:c"])
+def test_an_unreadable_bell_is_parked_and_harms_nobody(broker: Any, payload: str) -> None:
+    broker.enqueue(payload)
+
+    assert take(broker) == []
+    broker.enqueue(bell())
+    assert len(take(broker)) == 1
+
+
+def test_a_parked_bell_is_kept_in_the_database(database_broker: DatabaseBellBroker) -> None:
+    database_broker.enqueue("garbage")
+
+    take(database_broker)
+
+    parked = OrmQ.objects.get()
+    assert parked.payload == "garbage"
+    assert parked.lock == broker_module.PARKED_UNTIL
+
+
+def test_a_parked_bell_is_kept_in_redis(redis_broker: RedisBellBroker) -> None:
+    redis_broker.enqueue("garbage")
+
+    take(redis_broker)
+
+    parked = redis_broker.connection.lrange(f"{redis_broker.list_key}:parked", 0, -1)
+    assert parked == [b"garbage"]
+
+
+def test_an_answered_bell_is_forgotten(database_broker: DatabaseBellBroker) -> None:
+    database_broker.enqueue(bell())
+    ((acknowledgement, _),) = take(database_broker)
+
+    database_broker.acknowledge(acknowledgement)
+
+    assert not OrmQ.objects.exists()
+
+
+def test_errors_never_reach_the_pusher(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> list[Any]:
+        raise OSError("the server is away")
+
+    monkeypatch.setattr(broker, "take_bells", fail)
+
+    assert broker.dequeue() is None
+    assert broker.dequeue() is None
+
+
+def test_a_waiting_pusher_is_woken_by_the_bell(
+    database_broker: DatabaseBellBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Conf, "POLL", 20)
+    taken: list[Any] = []
+
+    def push() -> None:
+        with closing(DatabaseBellBroker(list_key="probe")) as waiting:
+            while not taken:
+                taken.extend(waiting.dequeue() or [])
+        connection.close()
+
+    started = time.monotonic()
+    pusher = threading.Thread(target=push)
+    pusher.start()
+    database_broker.enqueue(bell())
+    while pusher.is_alive() and time.monotonic() - started < 15:
+        wake("probe")  # the thread may not have been waiting yet
+        pusher.join(0.1)
+
+    assert len(taken) == 1
+    assert time.monotonic() - started < 15
+
+
+def test_a_datagram_ends_the_wait_of_every_process_of_the_queue() -> None:
+    with closing(Sleeper("probe")) as first, closing(Sleeper("probe", name="other")) as second:
+        first.wait(0)
+        second.wait(0)
+        started = time.monotonic()
+
+        wake("probe")
+        first.wait(20)
+        second.wait(20)
+
+    assert time.monotonic() - started < 10
+
+
+def test_a_broker_that_fails_is_left_in_peace_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries: list[str] = []
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        tries.append("try")
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(queue, "async_task", refuse)
+    monkeypatch.setattr(queue, "_quiet_until", 0.0)
+
+    for _ in range(5):
+        queue.ring("probe")
+
+    assert len(tries) == 1

@@ -1,0 +1,95 @@
+"""The supervised worker: any queue a receiver names, no lost work, no orphans, a bounded stop."""
+
+import signal
+import time
+
+import psutil
+import pytest
+
+from events.models import Delivery
+from tests.conftest import Drain, Publish
+from tests.faults.world import open_campaign_and_rule, register
+from tests.probe.models import Effect, Fault
+from tests.probe.observe import effects
+from tests.processes import descendants_of, wait_until, worker
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+
+
+def test_an_app_added_later_gets_its_events_in_a_queue_of_its_own(drain: Drain) -> None:
+    open_campaign_and_rule(drain)
+    Effect.objects.all().delete()
+
+    with worker():
+        invitee = register("b@example.com")
+        wait_until(Effect.objects.filter(receiver="greet", key=str(invitee.pk)).exists)
+
+    assert Effect.objects.filter(receiver="greet").count() == 1
+    assert Delivery.objects.get(receiver="probe.greet", key=str(invitee.pk)).queue == "greetings"
+
+
+def test_a_worker_killed_with_its_receiver_running_is_replaced_and_the_event_applied_once(
+    publish: Publish,
+) -> None:
+    fault = Fault.objects.create(number=1, kind="kill")
+    with worker("probe"):
+        publish(1)
+        running = Delivery.objects.filter(receiver="probe.record")
+        wait_until(running.filter(run_alone=True).exists)  # it has killed a worker once
+        fault.delete()
+
+        wait_until(running.filter(state="done").exists)
+
+    assert effects("record") == [1]
+
+
+@pytest.mark.parametrize("victim", ["supervisor", "cluster", "sentinel"])
+def test_no_process_outlives_its_parent(victim: str, publish: Publish) -> None:
+    with worker("probe") as supervisor:
+        publish(1)
+        wait_until(lambda: effects("record") == [1])
+        family = descendants_of(supervisor.pid)
+        cluster = psutil.Process(supervisor.pid).children()[0]
+        sentinel = cluster.children()[0]
+        killed = {
+            "supervisor": psutil.Process(supervisor.pid),
+            "cluster": cluster,
+            "sentinel": sentinel,
+        }[victim]
+
+        killed.send_signal(signal.SIGKILL)
+
+        below = [p for p in family if p != killed and (victim != "sentinel" or p != cluster)]
+        wait_until(lambda: not any(_is_alive(process) for process in below))
+
+
+@pytest.mark.parametrize("victim", ["cluster", "sentinel"])
+def test_a_killed_cluster_is_started_again(victim: str, publish: Publish) -> None:
+    with worker("probe") as supervisor:
+        wait_until(lambda: len(descendants_of(supervisor.pid)) >= 5)
+        cluster = psutil.Process(supervisor.pid).children()[0]
+        (cluster if victim == "cluster" else cluster.children()[0]).kill()
+        publish(1)
+
+        wait_until(lambda: effects("record") == [1])
+
+
+def test_sigterm_stops_everything_within_the_grace(publish: Publish) -> None:
+    with worker("probe") as supervisor:
+        publish(1)
+        wait_until(lambda: effects("record") == [1])
+        family = descendants_of(supervisor.pid)
+        started = time.monotonic()
+
+        supervisor.terminate()
+
+        assert supervisor.wait(10) == 0
+        assert time.monotonic() - started < 10
+        assert not any(_is_alive(process) for process in family)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,141 @@
+"""The admin pages of points: all load, history cannot be edited, rules freeze."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.db import models
+from django.forms.models import model_to_dict
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+from points.models import Entry, PointsAccount, ProcessedEvent, RewardDecision, RewardRule
+from tests.points.factories import make_account, make_decision, make_entry, make_rule
+from tests.registrations import make_people
+
+pytestmark = pytest.mark.django_db
+
+HISTORY = [RewardDecision, PointsAccount, Entry, ProcessedEvent]
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """Return a browser with a superuser logged in."""
+    client.force_login(User.objects.create_superuser("staff@example.com", "pw"))
+    return client
+
+
+@pytest.fixture
+def inviter() -> User:
+    """Return somebody who was rewarded, with one row of everything."""
+    make_rule()
+    ProcessedEvent.objects.create(receiver="r", event_id="0" * 32)
+    person, invitee = make_people(2)
+    make_decision(person, invitee)
+    make_entry(make_account(person))
+    return person
+
+
+def url(model: type[models.Model], page: str, *args: object) -> str:
+    """Return the address of an admin page."""
+    return reverse(f"admin:{model._meta.label_lower.replace('.', '_')}_{page}", args=args)
+
+
+def form_of(rule: RewardRule, **changed: object) -> dict[str, Any]:
+    """Return what a browser sends for the form of a rule."""
+    data = {
+        **model_to_dict(rule),
+        "active_from_0": f"{rule.active_from:%Y-%m-%d}",
+        "active_from_1": f"{rule.active_from:%H:%M:%S}",
+        **changed,
+    }
+    return {name: value for name, value in data.items() if value is not None}
+
+
+@pytest.mark.parametrize("model", [RewardRule, *HISTORY])
+def test_lists_and_rows_can_be_looked_at(
+    staff: Client, inviter: User, model: type[models.Model]
+) -> None:
+    row = model._default_manager.get()
+
+    assert staff.get(url(model, "changelist")).status_code == 200
+    assert staff.get(url(model, "change", row.pk)).status_code == 200
+
+
+@pytest.mark.parametrize("model", HISTORY)
+def test_history_cannot_be_edited(staff: Client, inviter: User, model: type[models.Model]) -> None:
+    row = model._default_manager.get()
+
+    assert staff.post(url(model, "change", row.pk), {}).status_code == 403
+    assert staff.post(url(model, "delete", row.pk), {"post": "yes"}).status_code == 403
+    assert staff.get(url(model, "add")).status_code == 403
+
+
+def test_a_rule_is_made_and_changed(staff: Client) -> None:
+    added = staff.post(url(RewardRule, "add"), form_of(RewardRule(version=1, points=100)))
+    rule = RewardRule.objects.get()
+    page = url(RewardRule, "change", rule.pk)
+    changed = staff.post(page, form_of(rule, points=200))
+
+    assert (added.status_code, changed.status_code) == (302, 302)
+    assert RewardRule.objects.get().points == 200
+
+
+def test_a_used_rule_can_be_ended_but_not_changed(staff: Client, inviter: User) -> None:
+    rule = RewardRule.objects.get()
+    end = {"active_until_0": "2999-01-01", "active_until_1": "00:00"}
+
+    answer = staff.post(url(RewardRule, "change", rule.pk), form_of(rule, points=200, **end))
+
+    assert answer.status_code == 302
+    rule.refresh_from_db()
+    assert (rule.points, rule.active_until is None) == (100, False)
+
+
+def test_only_a_rule_that_was_never_used_can_be_deleted(staff: Client, inviter: User) -> None:
+    used, unused = RewardRule.objects.get(), make_rule(version=2)
+
+    for rule, status in ((used, 403), (unused, 302)):
+        page = url(RewardRule, "delete", rule.pk)
+        assert staff.post(page, {"post": "yes"}).status_code == status
+    assert RewardRule.objects.get() == used
+
+
+@pytest.mark.parametrize("model", [RewardDecision, PointsAccount, Entry])
+def test_rows_are_found_by_id_user_and_address(
+    staff: Client, inviter: User, model: type[models.Model]
+) -> None:
+    row = model._default_manager.get()
+    other, invitee = make_people(2)
+    make_decision(other, invitee)
+    make_entry(make_account(other))
+
+    for term in (row.pk, str(inviter.pk).upper(), f" {inviter.email.upper()} "):
+        answer = staff.get(url(model, "changelist"), {"q": term})
+        assert list(answer.context["cl"].result_list) == [row]
+    nothing = staff.get(url(model, "changelist"), {"q": "nobody"})
+    assert list(nothing.context["cl"].result_list) == []
+
+
+@pytest.mark.parametrize(("term", "found"), [("0" * 32, 1), ("1" * 32, 0), ("nonsense", 0)])
+def test_a_processed_event_is_found_by_id(
+    staff: Client, inviter: User, term: str, found: int
+) -> None:
+    answer = staff.get(url(ProcessedEvent, "changelist"), {"q": term})
+
+    assert len(answer.context["cl"].result_list) == found
+
+
+@pytest.mark.parametrize("model", [RewardDecision, PointsAccount, Entry])
+def test_a_list_costs_the_same_for_one_row_and_for_many(
+    staff: Client, model: type[models.Model], django_assert_max_num_queries: Any
+) -> None:
+    make_rule()
+    people = make_people(21)
+    for inviter, invitee in pairwise(people):
+        make_decision(inviter, invitee)
+        make_entry(make_account(inviter))
+
+    with django_assert_max_num_queries(7):
+        staff.get(url(model, "changelist"))

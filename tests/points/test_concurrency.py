@@ -1,0 +1,103 @@
+"""Many transactions at once reward the same inviters."""
+
+from functools import partial
+
+import pytest
+from django.db import connection, transaction
+from django.db.models.expressions import RawSQL
+
+from accounts.models import User
+from accounts.signals import UserRegistered
+from events.envelope import Event
+from points.bookkeeping import lock_accounts
+from points.models import Entry, PointsAccount, RewardDecision
+from points.services import reward_inviters
+from tests.parallel import run_at_once
+from tests.points.factories import make_rule
+from tests.registrations import all_registered, make_people, make_person, registered
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+THREADS = 24
+
+
+def reward(events: list[Event[UserRegistered]]) -> None:
+    """Decide in a transaction of its own."""
+    with transaction.atomic():
+        reward_inviters(events)
+
+
+def check_ledger(inviter: User) -> None:
+    """Assert that the account is what its entries say, numbered without a gap."""
+    account = PointsAccount.objects.get(user=inviter)
+    entries = list(Entry.objects.filter(account=account).order_by("number"))
+    assert account.balance == sum(entry.amount for entry in entries)
+    assert [entry.number for entry in entries] == list(range(1, account.version + 1))
+    running = 0
+    for entry in entries:
+        running += entry.amount
+        assert entry.balance_after == running
+
+
+def test_the_last_unit_of_a_cap_has_one_winner() -> None:
+    make_rule(cap_total=1)
+    inviter = make_person()
+    events = all_registered(make_people(THREADS), inviter)
+
+    run_at_once([partial(reward, [event]) for event in events])
+
+    outcomes = RewardDecision.objects.values_list("outcome", "reason")
+    assert sorted(outcomes) == [("granted", "")] + [("skipped", "cap_total")] * (THREADS - 1)
+    assert PointsAccount.objects.get().balance == 100
+    check_ledger(inviter)
+
+
+def test_rewards_at_once_lose_no_points() -> None:
+    make_rule(points=100)
+    inviter = make_person()
+    events = all_registered(make_people(THREADS), inviter)
+
+    run_at_once([partial(reward, [event]) for event in events])
+
+    assert PointsAccount.objects.get().balance == 100 * THREADS
+    check_ledger(inviter)
+
+
+def test_the_same_invitation_at_once_counts_once() -> None:
+    make_rule(points=100)
+    inviter, invitee = make_people(2)
+
+    run_at_once([partial(reward, [registered(invitee, inviter=inviter)]) for _ in range(THREADS)])
+
+    assert PointsAccount.objects.get().balance == 100
+    assert (RewardDecision.objects.count(), Entry.objects.count()) == (1, 1)
+
+
+def test_batches_over_the_same_inviters_in_any_order_do_not_deadlock() -> None:
+    make_rule(points=100)
+    inviters = make_people(40)
+    batches = [
+        [
+            registered(invitee, inviter=by)
+            for invitee, by in zip(make_people(40), order, strict=True)
+        ]
+        for order in (inviters, inviters[::-1]) * 4
+    ]
+
+    run_at_once([partial(reward, batch) for batch in batches])
+
+    balances = set(PointsAccount.objects.values_list("balance", flat=True))
+    assert (PointsAccount.objects.count(), balances) == (40, {800})
+    check_ledger(inviters[0])
+
+
+def test_missing_accounts_are_made_in_order_of_id() -> None:
+    """Two transactions that insert the same rows in different order would wait for each other."""
+    user_ids = sorted((person.pk for person in make_people(20)), reverse=True)
+    physical_order = {"postgresql": "ctid", "sqlite": "rowid"}[connection.vendor]
+
+    with transaction.atomic():
+        lock_accounts(user_ids)
+
+    accounts = PointsAccount.objects.order_by(RawSQL(physical_order, ()))  # noqa: S611
+    assert [account.pk for account in accounts] == sorted(user_ids)

@@ -1,0 +1,58 @@
+"""What the wallet reads."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from points.queries import Summary, entries_of, points_per_invitation, summary_of
+from tests.points.factories import make_account, make_entry, make_rule
+from tests.registrations import make_people, make_person
+
+pytestmark = pytest.mark.django_db
+
+HOUR = timedelta(hours=1)
+
+
+def test_who_never_had_points_has_none() -> None:
+    assert summary_of(make_person().pk) == Summary()
+
+
+def test_an_account_is_summed_up() -> None:
+    mei, other = make_people(2)
+    now = timezone.now()
+    account = make_account(mei, balance=20, pending=5, lifetime_earned=30, frozen_at=now)
+    make_entry(account, expires_at=now - HOUR)
+    make_entry(account, expires_at=now + 2 * HOUR)
+    make_entry(account, expires_at=now + HOUR)
+    make_entry(account)
+    make_entry(make_account(other), expires_at=now + HOUR / 2)
+
+    assert summary_of(mei.pk) == Summary(
+        balance=20, pending=5, frozen=True, lifetime_earned=30, next_expiry=now + HOUR
+    )
+
+
+def test_the_newest_entries_come_first() -> None:
+    account = make_account(make_person())
+    entries = [make_entry(account, reason=reason) for reason in ("", "referral", "goodwill")]
+
+    lines = entries_of(account.pk, limit=2)
+
+    assert [line.id for line in lines] == [entries[2].pk, entries[1].pk]
+    assert [line.reason_label for line in lines] == ["goodwill", "referral"]
+    assert (lines[1].kind, lines[1].kind_label) == ("earn", "earned")
+    assert (lines[1].amount, lines[1].balance_after) == (10, 10)
+    assert lines[1].occurred_at == entries[1].occurred_at
+
+
+def test_an_invitation_brings_what_the_active_rule_says() -> None:
+    now = timezone.now()
+    assert points_per_invitation() is None
+
+    make_rule(version=4, points=400, active_from=now + HOUR)
+    make_rule(version=3, points=300, active_from=now - 2 * HOUR, active_until=now)
+    make_rule(version=2, points=200)
+    make_rule(version=1, points=100)
+
+    assert points_per_invitation() == 200

@@ -1,0 +1,25 @@
+"""Look at what the probe's receivers did."""
+
+from typing import Any
+
+from django.db.models.functions import Now
+
+from events.models import Delivery
+from tests.probe.models import Effect
+
+
+def effects(receiver: str) -> list[int]:
+    """Return the numbers a receiver recorded, in order."""
+    return list(
+        Effect.objects.filter(receiver=receiver).order_by("pk").values_list("number", flat=True)
+    )
+
+
+def delivery(receiver: str, **filters: Any) -> Delivery:
+    """Return the one delivery to a probe receiver."""
+    return Delivery.objects.get(receiver=f"probe.{receiver}", **filters)
+
+
+def make_due() -> None:
+    """Let the time pass until every retry is due."""
+    Delivery.objects.filter(due_at__isnull=False).update(due_at=Now())

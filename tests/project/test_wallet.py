@@ -1,0 +1,155 @@
+"""The wallet shows what is there, and says what is still on its way."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
+
+from accounts import services
+from accounts.models import User
+from coupons.models import Coupon
+from points.rewards import RewardRule
+from tests.conftest import Drain
+from tests.coupons.factories import make_campaign, make_coupon
+from tests.registrations import make_person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REFRESH = 'http-equiv="refresh"'
+PASSWORD = "a long enough one"
+
+
+def register(email: str, inviter: User | None = None) -> User:
+    """Register somebody, through somebody's link or without."""
+    code = inviter.referral_code if inviter else ""
+    return services.register(email=email, password=PASSWORD, referral_code=code).user
+
+
+def wallet_of(user: User) -> str:
+    """Return a person's wallet page."""
+    client = Client()
+    client.force_login(user)
+    return client.get("/wallet/").content.decode()
+
+
+def long_ago(*people: User) -> None:
+    """Let people have registered a minute ago."""
+    when = timezone.now() - timedelta(minutes=1)
+    User.objects.filter(pk__in=[person.pk for person in people]).update(registered_at=when)
+
+
+def test_a_coupon_that_is_on_its_way_and_then_there(drain: Drain) -> None:
+    make_campaign(name="Winter welcome")
+    user = register("mei@example.com")
+
+    before = wallet_of(user)
+    drain()
+    after = wallet_of(user)
+
+    assert "on its way" in before
+    assert REFRESH in before
+    assert "on its way" not in after
+    assert REFRESH not in after
+    assert Coupon.objects.get(user=user).code in after
+    assert "Winter welcome" in after
+    assert "10% off" in after
+
+
+def test_points_that_are_on_their_way_and_then_there(drain: Drain) -> None:
+    RewardRule.objects.create(version=1, points=1250)
+    inviter = register("mei@example.com")
+    drain()
+    register("friend@example.com", inviter)
+
+    before = wallet_of(inviter)
+    drain()
+    after = wallet_of(inviter)
+
+    assert "on their way" in before
+    assert REFRESH in before
+    assert "on their way" not in after
+    assert REFRESH not in after
+    assert "1,250" in after
+
+
+def test_what_takes_long_is_said_without_reloading_for_ever() -> None:
+    make_campaign()
+    inviter = register("mei@example.com")
+    friend = register("friend@example.com", inviter)
+    long_ago(inviter, friend)
+
+    for html in (wallet_of(inviter), wallet_of(friend)):
+        assert REFRESH not in html
+        assert "longer than usual" in html
+
+
+def test_a_reload_does_not_wipe_what_was_to_be_read(client: Client, drain: Drain) -> None:
+    make_campaign()
+    typed = {"email": "mei@example.com", "password1": PASSWORD, "referral_code": "23456789"}
+
+    landed = client.post("/accounts/signup/", typed, follow=True)
+    reloaded = client.get("/wallet/")
+    drain()
+    settled = client.get("/wallet/")
+    later = client.get("/wallet/")
+
+    sentence = "nobody was credited"
+    assert [sentence in answer.content.decode() for answer in (landed, reloaded, settled)] == [
+        True,
+        True,
+        True,
+    ]
+    assert sentence not in later.content.decode()
+
+
+def test_the_invite_link_is_there_to_copy() -> None:
+    user = make_person()
+
+    assert f'value="http://127.0.0.1:8000/i/{user.referral_code}/"' in wallet_of(user)
+
+
+def test_a_wallet_is_nobody_elses() -> None:
+    coupon = make_coupon(make_campaign(), make_person())
+
+    assert coupon.code not in wallet_of(make_person())
+
+
+def test_a_wallet_is_kept_by_no_cache(client: Client) -> None:
+    client.force_login(make_person())
+
+    assert {"no-store", "private"} <= set(client.get("/wallet/")["Cache-Control"].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, ["usable"]),
+        ({"status": "redeemed"}, ["redeemed"]),
+        ({"status": "revoked"}, ["revoked"]),
+        ({"suspended_at": timezone.now()}, ["suspended"]),
+        ({"valid_from": timezone.now() + timedelta(hours=5)}, ["upcoming", "Valid from"]),
+        ({"valid_until": timezone.now() - timedelta(hours=5)}, ["expired"]),
+    ],
+)
+def test_the_state_of_a_coupon_is_said_in_words(given: dict[str, Any], words: list[str]) -> None:
+    user = make_person()
+    make_coupon(make_campaign(), user, **given)
+
+    html = wallet_of(user)
+
+    assert all(word in html for word in words)
+
+
+def test_a_full_wallet_costs_no_more_queries_than_a_small_one(
+    client: Client, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    user = make_person()
+    for _ in range(10):
+        make_coupon(make_campaign(), user)
+    client.force_login(user)
+
+    with django_assert_max_num_queries(16):
+        client.get("/wallet/")

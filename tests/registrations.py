@@ -1,0 +1,79 @@
+"""People, and the event of their registration, without the cost of registering them."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from itertools import count
+from uuid import uuid4
+
+from django.utils import timezone
+
+from accounts.models import AccountStatus, Referral, ReferralStatus, User
+from accounts.signals import UserRegistered, user_registered
+from events.envelope import Event
+
+_numbers = count(1)
+
+
+def make_people(number: int) -> list[User]:
+    """Return new accounts that are registered, of which nothing was published."""
+    people = [
+        User(email=address, email_canonical=address, registered_at=timezone.now(), password="!")
+        for address in (f"somebody{next(_numbers)}@example.com" for _ in range(number))
+    ]
+    return User.objects.bulk_create(people)
+
+
+def make_person() -> User:
+    """Return one new account."""
+    return make_people(1)[0]
+
+
+def registered(
+    user: User,
+    *,
+    inviter: User | None = None,
+    position: int | None = None,
+    at: datetime | None = None,
+) -> Event[UserRegistered]:
+    """Return the event of a registration, as a receiver gets it. It is not in the log."""
+    return Event(
+        id=uuid4(),
+        position=position or next(_numbers),
+        type=user_registered.type,
+        version=user_registered.version,
+        key=str(user.pk),
+        data=UserRegistered(user_id=user.pk, inviter_id=inviter.pk if inviter else None),
+        occurred_at=at or timezone.now(),
+        correlation_id="test",
+        causation_id=None,
+    )
+
+
+def all_registered(
+    people: Sequence[User], inviter: User | None = None
+) -> list[Event[UserRegistered]]:
+    """Return the events of many registrations, in the order of the people."""
+    return [registered(person, inviter=inviter) for person in people]
+
+
+def close(user: User) -> None:
+    """Close an account, as far as its row goes."""
+    User.objects.filter(pk=user.pk).update(
+        status=AccountStatus.CLOSED, closed_at=timezone.now(), is_active=False
+    )
+
+
+def flag(user: User) -> None:
+    """Put an account under review, as far as its row goes."""
+    User.objects.filter(pk=user.pk).update(status=AccountStatus.FLAGGED)
+
+
+def refer(invitee: User, inviter: User, status: str = ReferralStatus.APPROVED) -> Referral:
+    """Record who invited somebody."""
+    return Referral.objects.create(
+        invitee=invitee,
+        inviter=inviter,
+        code_used=inviter.referral_code,
+        status=status,
+        decided_at=timezone.now(),
+    )
