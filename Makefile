@@ -25,12 +25,12 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 
 test: $(VENV)/.requirements-dev ## run the whole suite: SQLite, PostgreSQL, faults, browser
 	$(PYTEST) --database=sqlite -m "not browser"
-	$(PYTEST) --database=postgres -m "not browser"
+	$(PYTEST) --database=postgres -m "not browser" --ignore=tests/servers
 	$(PYTEST) --database=sqlite -m browser
 
 test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser
 	$(PYTEST) --database=sqlite -m "not faults and not browser"
-	$(PYTEST) --database=postgres -m "not faults and not browser"
+	$(PYTEST) --database=postgres -m "not faults and not browser" --ignore=tests/servers
 
 e2e: $(VENV)/.requirements-dev ## run the browser tests
 	$(PYTEST) --database=sqlite -m browser

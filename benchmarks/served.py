@@ -77,8 +77,12 @@ def server() -> Iterator[int]:
 
 @contextmanager
 def _process(*arguments: str) -> Iterator[None]:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, **quiet)
+    process = subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,  # where the console mail backend prints
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield
     finally:

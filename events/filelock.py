@@ -3,9 +3,14 @@
 import fcntl
 import os
 import time
+import weakref
+from io import FileIO
 from pathlib import Path
 
 POLL_S = 0.0003  # short against the pause drains make, so that a waiter gets its turn
+MODE = 0o666  # less the umask: web and workers may run as different users of one group
+
+_open_locks: "weakref.WeakSet[FileLock]" = weakref.WeakSet()
 
 
 class FileLock:
@@ -17,15 +22,14 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor: int | None = None
-        self._pid = 0
+        self._file: FileIO | None = None
         self.held = False
 
     def acquire(self, timeout_s: float) -> bool:
         """Take the lock. Return False where others held it for `timeout_s`."""
-        descriptor = self._open()
+        file = self._open()
         deadline = time.monotonic() + timeout_s
-        while not _try_lock(descriptor):
+        while not _try_lock(file):
             if time.monotonic() >= deadline:
                 return False
             time.sleep(POLL_S)
@@ -34,29 +38,43 @@ class FileLock:
 
     def release(self) -> None:
         """Let the next one in. Harmless where the lock is not held."""
-        if self.held and self._descriptor is not None and self._pid == os.getpid():
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if self.held and self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         self.held = False
 
     def close(self) -> None:
-        """Release the lock and the file."""
-        self.release()
-        if self._descriptor is not None and self._pid == os.getpid():
-            os.close(self._descriptor)
-        self._descriptor = None
+        """Close the file, and with it release the lock."""
+        if self._file is not None:
+            self._file.close()
+        self._file = None
+        self.held = False
 
-    def _open(self) -> int:
-        # A forked child shares its parent's open file and so its lock: it needs one of its own.
-        if self._descriptor is None or self._pid != os.getpid():
-            self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._pid = os.getpid()
-            self.held = False
-        return self._descriptor
+    def __del__(self) -> None:
+        self.close()  # a connection that is dropped, or a thread that ends, keeps no lock
+
+    def _open(self) -> FileIO:
+        if self._file is None:
+            self._file = FileIO(self.path, "a", opener=_open_file)
+            _open_locks.add(self)
+        return self._file
 
 
-def _try_lock(descriptor: int) -> bool:
+def _open_file(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_CLOEXEC, MODE)
+
+
+def _try_lock(file: FileIO) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
+
+
+def _close_inherited() -> None:
+    # A forked child shares its parent's open files, and so its locks, beyond the parent's death.
+    for lock in list(_open_locks):
+        lock.close()
+
+
+os.register_at_fork(after_in_child=_close_inherited)

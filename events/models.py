@@ -117,7 +117,9 @@ class Delivery(models.Model):
         verbose_name_plural = _("deliveries")
         indexes: ClassVar = [
             models.Index(
-                fields=["queue", "due_at"], name="delivery_due", condition=Q(due_at__isnull=False)
+                fields=["queue", "due_at", "id"],
+                name="delivery_due",
+                condition=Q(due_at__isnull=False),
             ),
             models.Index(
                 fields=["lease_expires_at"],

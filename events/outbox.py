@@ -74,14 +74,19 @@ def _deliveries(signal: "EventSignal[Any]", rows: Sequence[EventRow]) -> list[De
 
 
 class _Announcement:
-    """The events of one transaction, to be announced together once it is committed."""
+    """Events that were recorded under the same savepoints, to be announced after the commit.
 
-    def __init__(self) -> None:
+    They share a fate, and so an announcement. All announcements of one transaction share `rung`:
+    when the first of them runs, everything is committed, and one bell per queue is enough.
+    """
+
+    def __init__(self, rung: set[str]) -> None:
         self.events: list[tuple[EventSignal[Any], Event[Any]]] = []
+        self.rung = rung
 
     def __call__(self) -> None:
         """Send the signal of each event. No listener can harm another, or the caller."""
-        with queue.rings_collected():
+        with queue.rings_collected(but=self.rung):
             for signal, event in self.events:
                 signal.send_robust(sender=type(event.data), event=event)
 
@@ -89,11 +94,13 @@ class _Announcement:
 def _announce_on_commit(events: list[tuple["EventSignal[Any]", Event[Any]]]) -> None:
     connection = connections[DEFAULT_DB_ALIAS]
     savepoints = set(connection.savepoint_ids)
-    # Events of one savepoint share its fate and so one announcement, which rings each bell once.
+    rung: set[str] = set()
     for sids, hook, *_ in connection.run_on_commit:
-        if isinstance(hook, _Announcement) and sids == savepoints:
-            hook.events.extend(events)
-            return
-    announcement = _Announcement()
+        if isinstance(hook, _Announcement):
+            rung = hook.rung
+            if sids == savepoints:
+                hook.events.extend(events)
+                return
+    announcement = _Announcement(rung)
     announcement.events.extend(events)
     transaction.on_commit(announcement, robust=True)

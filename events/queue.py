@@ -16,7 +16,7 @@ DRAIN = "events.delivery.drain.drain"
 QUIET_AFTER_FAILURE_S = 5.0
 
 _collected: ContextVar[set[str] | None] = ContextVar("collected_rings", default=None)
-_quiet_until = 0.0  # monotonic; per process, shared by its threads
+_quiet_until = 0.0  # monotonic; per process, for all its threads and queues: one broker serves all
 
 
 def ring(queue: str) -> None:
@@ -32,15 +32,19 @@ def ring(queue: str) -> None:
 
 
 @contextmanager
-def rings_collected() -> Iterator[None]:
-    """Collect the rings of a block and ring each queue once at its end."""
+def rings_collected(but: set[str]) -> Iterator[None]:
+    """Collect the rings of a block and ring each queue once at its end, but for those in `but`.
+
+    What is rung is added to `but`.
+    """
     queues: set[str] = set()
     token = _collected.set(queues)
     try:
         yield
     finally:
         _collected.reset(token)
-        for queue in sorted(queues):
+        for queue in sorted(queues - but):
+            but.add(queue)
             ring(queue)
 
 

@@ -66,10 +66,6 @@ class EventSignal(Signal, Generic[D]):
             "data": to_json(data),
         }
 
-    def can_read(self, version: int) -> bool:
-        """Tell whether this release understands data of that version."""
-        return version == self.version
-
     def read(self, row: EventRow) -> Event[D]:
         """Return a recorded event with its data as the declared class."""
         return Event(

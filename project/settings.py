@@ -129,12 +129,13 @@ DATABASES: dict[str, dict[str, Any]] = {
 }
 _database = DATABASES["default"]
 USES_SQLITE = _database["ENGINE"] == "django.db.backends.sqlite3"
+_options: dict[str, Any] = _database.setdefault("OPTIONS", {})  # of the URL's query: kept
 # Drains and commands hold one connection for their whole life; a web request must not.
 IS_WORKER = env.bool("USHER_WORKER", default=sys.argv[1:2] == ["worker"])
 
 if USES_SQLITE:
     _database["ENGINE"] = "project.sqlite3"
-    _database["OPTIONS"] = {
+    _options |= {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20 if IS_WORKER else 5,  # seconds; then the answer is 503
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
@@ -142,14 +143,16 @@ if USES_SQLITE:
     _database["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}  # several connections need a file
 else:
     _database["CONN_HEALTH_CHECKS"] = True
+    _options.setdefault("connect_timeout", 5)
     _database["CONN_MAX_AGE"] = None if IS_WORKER else 0
     if not IS_WORKER:  # Django's pool is unsafe under fork, and django-q2 forks
-        _database["OPTIONS"] = {"pool": {"min_size": 2, "max_size": 16, "timeout": 5}}
+        _options["pool"] = {"min_size": 2, "max_size": 16, "timeout": 5}
     else:
         # A stopped worker's open transaction must not block the one that takes its work over.
-        _database["OPTIONS"] = {
-            "options": "-c idle_in_transaction_session_timeout=20s -c lock_timeout=5s"
-        }
+        _options["options"] = (
+            f"{_options.get('options', '')} "
+            "-c idle_in_transaction_session_timeout=25s -c lock_timeout=5s"
+        )
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {

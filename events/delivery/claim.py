@@ -4,6 +4,7 @@ A lane is (receiver, target, key). Its deliveries run in the order of `position`
 position (replayed, backfilled) neither waits nor holds others up.
 """
 
+from collections.abc import Iterable
 from datetime import timedelta
 from uuid import uuid4
 
@@ -14,22 +15,31 @@ from django.db.models.functions import Now
 from events.delivery.claimable import due_deliveries
 from events.delivery.owner import current_owner
 from events.models import Delivery, DeliveryState
+from events.receivers import Guarantee, get_receiver
 
 LEASE_S = 30.0
+PARK_LIMIT = 500  # rows met at once where all that were met are blocked
 
 
 def claim(queue: str, limit: int) -> list[Delivery]:
     """Take up to `limit` due deliveries, counting the attempt, committed before anything runs.
 
-    Those met that stand behind an earlier unfinished one of their lane become `waiting`.
-    A delivery whose last worker ended without a verdict is claimed alone.
+    Those met that stand behind an earlier unfinished one of their lane become `waiting`; they hide
+    nobody else. An empty list means that nothing is due.
     """
+    met, taken = _claim_from(queue, limit, limit)
+    while met and not taken:
+        met, taken = _claim_from(queue, PARK_LIMIT, limit)
+    return taken
+
+
+def _claim_from(queue: str, look_at: int, limit: int) -> tuple[int, list[Delivery]]:
+    """Look at some due deliveries, park the blocked, lease the others. Return how many were met."""
     with transaction.atomic():
-        candidates = _lock_candidates(queue, limit)
+        candidates = _lock_candidates(queue, look_at)
         runnable = _in_lane_order(candidates)
-        _park({delivery.pk for delivery in candidates} - {delivery.pk for delivery in runnable})
-        alone = [delivery for delivery in runnable if delivery.run_alone]
-        return _lease(alone[:1] or runnable)
+        _park({delivery.pk for delivery in candidates} - runnable.keys())
+        return len(candidates), _lease(_choose(candidates, runnable)[:limit])
 
 
 def predecessor() -> Subquery:
@@ -49,14 +59,35 @@ def _lock_candidates(queue: str, limit: int) -> list[Delivery]:
     return list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
 
 
-def _in_lane_order(candidates: list[Delivery]) -> list[Delivery]:
+def _in_lane_order(deliveries: Iterable[Delivery]) -> dict[int, Delivery]:
     """Return, by position, the heads of lanes and whatever follows them without a gap."""
     runnable: dict[int, Delivery] = {}
-    for delivery in sorted(candidates, key=lambda delivery: delivery.position or 0):
-        blocked_by: int | None = delivery.blocked_by  # type: ignore[attr-defined]
-        if blocked_by is None or blocked_by in runnable:
+    for delivery in sorted(deliveries, key=lambda delivery: delivery.position or 0):
+        if _blocked_by(delivery) is None or _blocked_by(delivery) in runnable:
             runnable[delivery.pk] = delivery
-    return list(runnable.values())
+    return runnable
+
+
+def _choose(candidates: list[Delivery], runnable: dict[int, Delivery]) -> list[Delivery]:
+    """Return what to run together: the longest due if it must run alone, else all that need not."""
+    heads = [d for d in candidates if d.pk in runnable and _blocked_by(d) is None]
+    if heads and _must_run_alone(heads[0]):
+        return heads[:1]
+    # A lane ends, for this claim, before the first of it that must run alone.
+    together = [d for d in runnable.values() if not _must_run_alone(d)]
+    return list(_in_lane_order(together).values())
+
+
+def _must_run_alone(delivery: Delivery) -> bool:
+    """Tell whether a delivery shares no claim: the death of its worker must say something of it."""
+    return delivery.run_alone or (
+        get_receiver(delivery.receiver).guarantee is Guarantee.AT_MOST_ONCE
+    )
+
+
+def _blocked_by(delivery: Delivery) -> int | None:
+    blocked_by: int | None = delivery.blocked_by  # type: ignore[attr-defined]
+    return blocked_by
 
 
 def _park(blocked: set[int]) -> None:

@@ -1,6 +1,18 @@
 """Failures that are nobody's fault: the database asks for the transaction to be repeated."""
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+import logging
+import random
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+TRIES = 8
+FIRST_DELAY_S = 0.05  # doubled each time, so that the tries last about ten seconds in all
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _REPEATABLE_STATES = {
@@ -28,3 +40,20 @@ def is_conflict(error: BaseException) -> bool:
 
 def _is_lock_or_connection(text: str) -> bool:
     return any(word in text for word in ("locked", "connection", "server closed", "terminating"))
+
+
+def repeated(transaction: Callable[[], T]) -> T:
+    """Run a transaction, again where it met a conflict; raise the last conflict after TRIES.
+
+    What it does must be only in the database: it may run several times.
+    """
+    for number in range(1, TRIES + 1):
+        try:
+            return transaction()
+        except Exception as error:
+            if not is_conflict(error) or number == TRIES:
+                raise
+            logger.info("Repeated after a conflict: %s", error)
+            connection.close_if_unusable_or_obsolete()
+            time.sleep(FIRST_DELAY_S * 2 ** (number - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+    raise AssertionError("unreachable")  # the loop returns or raises

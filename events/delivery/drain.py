@@ -4,23 +4,22 @@ django-q2 calls `drain` when a bell rings; it needs no other argument than the q
 """
 
 import logging
-import random
 import time
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
 
-from django.db import connection
 from django.utils import timezone
 
 from events import queue as doorbell
 from events.delivery import settle
 from events.delivery.claim import LEASE_S, claim
 from events.delivery.claimable import has_due_deliveries
-from events.delivery.conflict import is_conflict
+from events.delivery.conflict import is_conflict, repeated
 from events.delivery.effects import apply
 from events.delivery.failure import describe
 from events.delivery.pace import Pace
+from events.delivery.stopping import is_stopping
 from events.delivery.turns import turn
 from events.models import Delivery
 from events.receivers import Guarantee, Receiver, get_receiver
@@ -30,7 +29,6 @@ logger = logging.getLogger(__name__)
 
 DRAIN_BUDGET_S = 20.0
 BEGIN_WITHIN_S = LEASE_S / 3  # what has not begun by then is handed back
-CONFLICT_TRIES = 5
 CONFLICT_DELAY_S = 1.0
 
 Lane = tuple[str, str, str]
@@ -41,26 +39,26 @@ def drain(queue: str, budget_s: float = DRAIN_BUDGET_S) -> int:
     deadline = time.monotonic() + budget_s
     pace = Pace()
     done = 0
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not is_stopping():
+        limit = pace.limit
         with turn():
-            deliveries = claim(queue, pace.limit)
+            deliveries = repeated(lambda limit=limit: claim(queue, limit))  # type: ignore[misc]
         if not deliveries:
             return done
-        if len(deliveries) == pace.limit:
+        if len(deliveries) == limit:
             doorbell.ring(queue)  # a long queue is worth another worker
-        with pace.measured(len(deliveries)):
-            done += _deliver(deliveries)
-    if has_due_deliveries(queue):
+        done += _deliver(deliveries, pace)
+        pace.adapt(len(deliveries))
+    if not is_stopping() and has_due_deliveries(queue):
         doorbell.ring(queue)
     return done
 
 
-def _deliver(deliveries: Sequence[Delivery]) -> int:
+def _deliver(deliveries: Sequence[Delivery], pace: Pace) -> int:
     """Run one claim, receiver by receiver. Return how many deliveries are done."""
-    run = _ClaimRun()
-    for name, group in groupby(
-        sorted(deliveries, key=lambda delivery: delivery.receiver), key=lambda d: d.receiver
-    ):
+    run = _ClaimRun(pace)
+    by_receiver = sorted(deliveries, key=lambda delivery: delivery.receiver)
+    for name, group in groupby(by_receiver, key=lambda delivery: delivery.receiver):
         receiver = get_receiver(name)
         members = sorted(group, key=lambda delivery: delivery.position or 0)
         if receiver.batch:
@@ -74,7 +72,8 @@ def _deliver(deliveries: Sequence[Delivery]) -> int:
 class _ClaimRun:
     """The running of one claim: when it began, which lanes have failed, what is done."""
 
-    def __init__(self) -> None:
+    def __init__(self, pace: Pace) -> None:
+        self.pace = pace
         self.must_begin_by = time.monotonic() + BEGIN_WITHIN_S
         self.failed_lanes: set[Lane] = set()
         self.done = 0
@@ -84,40 +83,52 @@ class _ClaimRun:
 
         What stands behind a failure in its lane, or would begin too late, is handed back.
         """
-        if time.monotonic() > self.must_begin_by:
-            return settle.hand_back(deliveries)
-        behind = [d for d in deliveries if _lane(d) in self.failed_lanes]
-        settle.hand_back(behind)
         free = [d for d in deliveries if _lane(d) not in self.failed_lanes]
+        _hand_back([d for d in deliveries if _lane(d) in self.failed_lanes])
+        if self._is_too_late():
+            return _hand_back(free)
         if not free:
             return None
         started_at = timezone.now()
         try:
             self._apply(receiver, free)
         except Exception as error:
-            if len(free) == 1:
-                return self._fail(receiver, free[0], error, started_at)
-            middle = len(free) // 2
-            self.deliver_together(receiver, free[:middle])
-            self.deliver_together(receiver, free[middle:])
+            self._after_error(receiver, free, error, started_at)
         return None
 
+    def _is_too_late(self) -> bool:
+        return time.monotonic() > self.must_begin_by or is_stopping()
+
     def _apply(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
-        for tries_left in reversed(range(CONFLICT_TRIES)):
-            try:
-                self.done += _apply_in_turn(receiver, deliveries)
-                return None
-            except Exception as error:
-                if not is_conflict(error):
-                    raise
-                logger.info("%s: repeated after a conflict: %s", receiver.name, error)
-                if connection.errors_occurred:
-                    connection.close_if_unusable_or_obsolete()
-                if not tries_left:
-                    self.failed_lanes.update(map(_lane, deliveries))
-                    return settle.hand_back(deliveries, delay_s=CONFLICT_DELAY_S)
-                time.sleep(random.uniform(0, 0.05))  # noqa: S311
-        return None
+        if receiver.guarantee is Guarantee.EXACTLY_ONCE:
+            self.done += repeated(lambda: self._apply_in_turn(receiver, deliveries))
+        else:  # it calls out of the system: that is never repeated here, and nobody waits for it
+            with self.pace.working():
+                self.done += apply(receiver, deliveries)
+
+    def _apply_in_turn(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
+        with turn(), self.pace.working():
+            return apply(receiver, deliveries)
+
+    def _after_error(
+        self,
+        receiver: Receiver,
+        deliveries: Sequence[Delivery],
+        error: Exception,
+        started_at: datetime,
+    ) -> None:
+        if receiver.guarantee is Guarantee.EXACTLY_ONCE and is_conflict(error):
+            logger.warning("%s: handed back after conflicts: %s", receiver.name, error)
+            self.failed_lanes.update(map(_lane, deliveries))
+            _hand_back(deliveries, delay_s=CONFLICT_DELAY_S)
+        elif len(deliveries) == 1:
+            self._fail(receiver, deliveries[0], error, started_at)
+        elif self._is_too_late():  # one of them took all the time: each runs alone next
+            _hand_back(deliveries, run_alone=True)
+        else:
+            middle = len(deliveries) // 2
+            self.deliver_together(receiver, deliveries[:middle])
+            self.deliver_together(receiver, deliveries[middle:])
 
     def _fail(
         self, receiver: Receiver, delivery: Delivery, error: Exception, started_at: datetime
@@ -126,18 +137,20 @@ class _ClaimRun:
         if isinstance(error, settle.LeaseLost):
             logger.warning("%s: delivery %s: %s", receiver.name, delivery.pk, error)
         elif isinstance(error, RetryLater):
-            settle.postpone(delivery, error.seconds)
+            _hand_back([delivery], delay_s=error.seconds, run_alone=False)
         else:
             retry_in_s = _retry_in_s(receiver, delivery, error)
-            settle.fail(delivery, describe(error), started_at=started_at, retry_in_s=retry_in_s)
+            failure = describe(error)
+            repeated(
+                lambda: settle.fail(delivery, failure, started_at=started_at, retry_in_s=retry_in_s)
+            )
             _log_failure(delivery, error, retry_in_s)
 
 
-def _apply_in_turn(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
-    if receiver.guarantee is Guarantee.EXACTLY_ONCE:
-        with turn():
-            return apply(receiver, deliveries)
-    return apply(receiver, deliveries)  # it may wait for the outside world; nobody waits for it
+def _hand_back(
+    deliveries: Sequence[Delivery], *, delay_s: float = 0, run_alone: bool | None = None
+) -> None:
+    repeated(lambda: settle.hand_back(deliveries, delay_s=delay_s, run_alone=run_alone))
 
 
 def _lane(delivery: Delivery) -> Lane:

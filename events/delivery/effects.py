@@ -7,7 +7,8 @@ from django.db import connection, transaction
 
 from events import context
 from events.delivery import settle
-from events.delivery.timelimit import ReceiverTimedOut, time_limit
+from events.delivery.conflict import repeated
+from events.delivery.timelimit import call_within
 from events.envelope import Event
 from events.models import AbstractProcessedEvent, Delivery
 from events.receivers import Guarantee, Receiver
@@ -53,9 +54,13 @@ def _apply_outside(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
     held = list(settle.ours(deliveries).select_related("event"))
     if held:
         _run(receiver, held)
-        with transaction.atomic():
-            settle.finish(held)
+        repeated(lambda: _finish(held))  # the call is made: only its verdict may be repeated
     return len(held)
+
+
+def _finish(deliveries: Sequence[Delivery]) -> None:
+    with transaction.atomic():
+        settle.finish(deliveries)
 
 
 def _run(receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
@@ -68,9 +73,9 @@ def _run(receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
 
 def _call(receiver: Receiver, events: list[Event[Any]]) -> None:
     try:
-        with time_limit(time_limit_s(receiver)):
-            receiver.function(events if receiver.batch else events[0])
-    except (ReceiverTimedOut, SystemExit) as error:
+        argument = events if receiver.batch else events[0]
+        call_within(time_limit_s(receiver), receiver.function, argument)
+    except SystemExit as error:  # of sys.exit, or ReceiverTimedOut
         raise ReceiverFailed(f"{type(error).__name__}: {error}") from error
 
 

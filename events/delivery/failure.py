@@ -33,17 +33,25 @@ class Failure:
 def describe(error: BaseException) -> Failure:
     """Describe an exception. E-mail addresses in its text are masked."""
     error_class = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
-    lines = "".join(traceback.format_exception(error))
     return Failure(
         error_class=error_class[:200],
-        message=_masked(str(error))[:MAX_MESSAGE_LENGTH],
-        traceback=_masked(lines)[-MAX_TRACEBACK_LENGTH:],
+        message=_masked(_text_of(error))[:MAX_MESSAGE_LENGTH],
+        traceback=_masked("".join(traceback.format_exception(error)))[-MAX_TRACEBACK_LENGTH:],
         fingerprint=_fingerprint(error_class, error.__traceback__),
     )
 
 
+def _text_of(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as worse:  # an exception that cannot say what it is must not hide itself
+        return f"(its text could not be had: {type(worse).__name__})"
+
+
 def _masked(text: str) -> str:
-    return _EMAIL.sub("…@…", text).replace("\x00", "␀")
+    """Mask e-mail addresses, and escape what a database cannot store."""
+    storable = text.encode("utf-8", "backslashreplace").decode().replace("\x00", "␀")
+    return _EMAIL.sub("…@…", storable)
 
 
 def _fingerprint(error_class: str, trace: TracebackType | None) -> str:

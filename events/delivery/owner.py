@@ -1,15 +1,23 @@
 """Who holds a lease: a process, named so that its death can be seen from its machine."""
 
 import os
+import socket
 from functools import cache
 from pathlib import Path
 
+PROC = Path("/proc/self/stat")
 _START_TIME_FIELD = 19  # of /proc/<pid>/stat after the command; see proc(5), field 22
 
 
 @cache
 def boot_id() -> str:
-    """Return an id of this machine since its start; container pid namespaces are told apart."""
+    """Return an id of this machine since its start; container pid namespaces are told apart.
+
+    Where there is no /proc, it is the host's name, and no process is ever seen to be dead: leases
+    then end by time alone.
+    """
+    if not PROC.exists():
+        return socket.gethostname()[:40]
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")[:16]
     return f"{boot}.{os.stat('/proc/self/ns/pid').st_ino}"
 
@@ -32,7 +40,7 @@ def is_local(owner: str) -> bool:
 def is_dead(owner: str) -> bool:
     """Tell whether a local owner's process is gone (its pid may belong to another by now)."""
     _, pid, started = owner.split(":")
-    return _start_time(int(pid)) != started
+    return PROC.exists() and _start_time(int(pid)) != started
 
 
 def _start_time(pid: int) -> str:

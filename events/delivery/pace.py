@@ -13,19 +13,30 @@ FIRST = 10
 
 
 class Pace:
-    """The claim size of one drain, following what deliveries cost."""
+    """The claim size of one drain, following what deliveries cost.
+
+    Only the work itself is measured: a drain that waits for its turn is not a slow one.
+    """
 
     def __init__(self) -> None:
         on_sqlite = connection.vendor == "sqlite"
         self._block_s = SQLITE_BLOCK_S if on_sqlite else POSTGRES_BLOCK_S
         self._most = SQLITE_MOST if on_sqlite else POSTGRES_MOST
+        self._worked_s = 0.0
         self.limit = FIRST
 
     @contextmanager
-    def measured(self, count: int) -> Iterator[None]:
-        """Measure a block of `count` deliveries; the next claim at most doubles or halves."""
+    def working(self) -> Iterator[None]:
+        """Measure some of the work on a claim."""
         started = time.monotonic()
-        yield
-        per_delivery_s = max(time.monotonic() - started, 1e-6) / count
+        try:
+            yield
+        finally:
+            self._worked_s += time.monotonic() - started
+
+    def adapt(self, count: int) -> None:
+        """Set the next limit after a claim of `count`: at most doubled, at least halved."""
+        per_delivery_s = max(self._worked_s, 1e-6) / count
         wanted = int(self._block_s / per_delivery_s)
         self.limit = max(1, min(wanted, self.limit * 2, self._most), self.limit // 2)
+        self._worked_s = 0.0

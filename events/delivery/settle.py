@@ -14,7 +14,8 @@ from events.models import Attempt, Delivery, DeliveryState
 
 WAKE_LIMIT = 500  # rows; what is left of a longer lane is woken by the sweep
 
-_UNLEASED = {"lease_token": None, "lease_owner": "", "lease_expires_at": None, "run_alone": False}
+_UNLEASED = {"lease_token": None, "lease_owner": "", "lease_expires_at": None}
+_JUDGED = {**_UNLEASED, "run_alone": False}
 
 
 class LeaseLost(Exception):
@@ -39,26 +40,28 @@ def finish(deliveries: Sequence[Delivery]) -> None:
         finished_at=Now(),
         last_error="",
         fingerprint="",
-        **_UNLEASED,
+        **_JUDGED,
     )
     if finished != len(deliveries):
         raise LeaseLost
     wake_successors(deliveries)
 
 
-def postpone(delivery: Delivery, delay_s: float) -> None:
-    """Put one delivery back for later, its attempt uncounted: the receiver asked for it."""
-    hand_back([delivery], delay_s=delay_s)
+def hand_back(
+    deliveries: Sequence[Delivery], *, delay_s: float = 0, run_alone: bool | None = None
+) -> None:
+    """Return deliveries without a verdict, their attempt uncounted. Lost ones are let be.
 
-
-def hand_back(deliveries: Sequence[Delivery], *, delay_s: float = 0) -> None:
-    """Return deliveries that were claimed but not run, uncounted. Lost ones are let be."""
+    `run_alone` says whether they may share the next claim; by default that stays as it is.
+    """
     if deliveries:
+        changed = {} if run_alone is None else {"run_alone": run_alone}
         ours(deliveries).update(
             state=DeliveryState.PENDING,
             due_at=Now() + timedelta(seconds=delay_s),
             attempts=F("attempts") - 1,
             **_UNLEASED,
+            **changed,
         )
 
 
@@ -67,7 +70,7 @@ def fail(
 ) -> None:
     """Record a failed attempt; try again in `retry_in_s`, or never (`None`: dead)."""
     with transaction.atomic():
-        if ours([delivery]).update(**_after_failure(failure, retry_in_s), **_UNLEASED):
+        if ours([delivery]).update(**_after_failure(failure, retry_in_s), **_JUDGED):
             record_attempt(delivery, failure, started_at=started_at)
 
 

@@ -5,19 +5,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from django.db import DatabaseError, connection
+from django.db import connection
 
 import events
-from events.delivery.sweep import record_receivers, sweep
+from events.delivery import stopping
+from events.delivery.sweep import sweep, take_stock, wake_unblocked
 
 logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 1.0
+WAKE_EVERY = 5  # sweeps
+TAKE_STOCK_EVERY = 30  # sweeps
 RESTART_DELAY_S = 1.0
 MAX_RESTART_DELAY_S = 30.0
 HEALTHY_AFTER_S = 60.0  # a cluster that lived this long starts over with the short delay
@@ -37,7 +41,11 @@ class Cluster:
         self.started_at = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "events.delivery.cluster", self.queue, str(os.getpid())],
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
+                stopping.VARIABLE: str(stopping.path_of(os.getpid())),
+            },
             start_new_session=True,
         )
 
@@ -93,7 +101,10 @@ class Supervisor:
         """Start the clusters and watch them; return when all have stopped."""
         signal.signal(signal.SIGTERM, self._stop)
         signal.signal(signal.SIGINT, self._stop)
+        stopping.path_of(os.getpid()).unlink(missing_ok=True)  # of a dead one that had our pid
         self.clusters = [Cluster(queue) for queue in self.queues]
+        # A thread of its own: a database that hangs must not keep clusters from being watched.
+        threading.Thread(target=_sweep_for_ever, name="sweep", daemon=True).start()
         logger.info("Serving the queues %s.", ", ".join(self.queues))
         try:
             self._watch()
@@ -104,14 +115,13 @@ class Supervisor:
         self.stopping = True
 
     def _watch(self) -> None:
-        recorded = False
         while not self.stopping:
             for cluster in self.clusters:
                 cluster.restart_if_dead()
-            recorded = _database_duties(record=not recorded) or recorded
             _sleep_until(lambda: self.stopping, SWEEP_INTERVAL_S)
 
     def _shut_down(self) -> None:
+        stopping.path_of(os.getpid()).touch()
         for cluster in self.clusters:
             cluster.terminate()
         _sleep_until(lambda: not any(c.is_running for c in self.clusters), self.grace_s)
@@ -119,20 +129,28 @@ class Supervisor:
             if cluster.is_running:
                 logger.error("Queue %r did not stop in time and is killed.", cluster.queue)
             cluster.kill()
+        stopping.path_of(os.getpid()).unlink(missing_ok=True)
         logger.info("Stopped.")
 
 
-def _database_duties(*, record: bool) -> bool:
-    """Sweep once. Return False where the database is away, which the supervisor outlasts."""
-    try:
-        if record:
-            record_receivers()
-        sweep()
-    except DatabaseError:
-        logger.exception("The sweep could not reach the database; trying again.")
-        connection.close()
-        return False
-    return True
+def _sweep_for_ever() -> None:
+    """Sweep every second. What goes wrong is logged once per outage, and tried again."""
+    failing = False
+    number = 0
+    while True:
+        try:
+            if number % TAKE_STOCK_EVERY == 0:
+                take_stock()
+            if number % WAKE_EVERY == 0:
+                wake_unblocked()
+            sweep()
+            number, failing = number + 1, False
+        except Exception:
+            if not failing:
+                logger.exception("The sweep failed; trying every second until it succeeds.")
+            failing = True
+            connection.close()
+        time.sleep(SWEEP_INTERVAL_S)
 
 
 def _sleep_until(condition: Callable[[], bool], timeout_s: float) -> None:

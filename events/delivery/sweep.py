@@ -1,5 +1,7 @@
 """The safety net under the doorbell: every second, see to whatever no bell was rung for."""
 
+import logging
+
 from django.db.models import Exists, OuterRef
 
 from events import queue as doorbell
@@ -8,12 +10,13 @@ from events.delivery.claimable import has_due_deliveries
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
 
+logger = logging.getLogger(__name__)
+
 
 def sweep() -> None:
-    """Release lost leases, wake what waits for nothing, ring queues that have work."""
+    """Release lost leases, and ring the queues that have work."""
     leases.release_dead_local()
     leases.release_expired()
-    wake_unblocked()
     ring_due_queues()
 
 
@@ -40,7 +43,15 @@ def wake_unblocked() -> int:
         position__lt=OuterRef("position"),
         finished_at__isnull=True,
     )
-    return settle.wake(waiting.filter(~Exists(earlier)))
+    free = list(waiting.filter(~Exists(earlier)).values_list("pk", flat=True)[: settle.WAKE_LIMIT])
+    return settle.wake(Delivery.objects.filter(pk__in=free)) if free else 0
+
+
+def take_stock() -> None:
+    """See to what changes with a release. Done at the start of a worker, and now and then."""
+    record_receivers()
+    move_to_declared_queues()
+    report_stranded()
 
 
 def record_receivers() -> None:
@@ -49,3 +60,27 @@ def record_receivers() -> None:
         (ReceiverState(name=receiver.name) for receiver in all_receivers()),
         ignore_conflicts=True,
     )
+
+
+def move_to_declared_queues() -> int:
+    """Move open deliveries of a receiver that another release served in another queue."""
+    moved = 0
+    for receiver in all_receivers():
+        elsewhere = Delivery.objects.filter(
+            receiver=receiver.name, finished_at__isnull=True
+        ).exclude(queue=receiver.queue)
+        if elsewhere.exists():
+            moved += elsewhere.exclude(state=DeliveryState.RUNNING).update(queue=receiver.queue)
+    return moved
+
+
+def report_stranded() -> None:
+    """Log the open deliveries of receivers that this release does not know."""
+    known = [receiver.name for receiver in all_receivers()]
+    stranded = Delivery.objects.filter(finished_at__isnull=True).exclude(receiver__in=known)
+    for name in stranded.order_by().values_list("receiver", flat=True).distinct():
+        logger.error(
+            "The receiver %r has open deliveries, but this release does not know it. "
+            "See `manage.py check --database default`.",
+            name,
+        )

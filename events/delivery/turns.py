@@ -1,5 +1,6 @@
 """On SQLite, drains take turns: a sign-up then competes with one writer at most, and it pauses."""
 
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from events.filelock import FileLock
 PAUSE_S = 0.001
 TURN_TIMEOUT_S = 30.0
 
-_locks: dict[str, FileLock] = {}
+_of_thread = threading.local()  # a lock is nobody else's: see FileLock
 
 
 @contextmanager
@@ -31,6 +32,7 @@ def turn() -> Iterator[None]:
 
 
 def _lock(database: str) -> FileLock:
-    if database not in _locks:
-        _locks[database] = FileLock(Path(f"{database}.drain-lock"))
-    return _locks[database]
+    locks: dict[str, FileLock] = _of_thread.__dict__.setdefault("locks", {})
+    if database not in locks:
+        locks[database] = FileLock(Path(f"{database}.drain-lock"))
+    return locks[database]

@@ -4,12 +4,15 @@ Each pusher binds a socket of its own under var/bells/; whoever rings writes to 
 A datagram that is lost costs one polling interval.
 """
 
+import logging
 import os
 import select
 import socket
 from pathlib import Path
 
 from django.conf import settings
+
+logger = logging.getLogger(__name__)
 
 MAX_SOCKET_PATH_LENGTH = 107  # bytes; see unix(7)
 
@@ -60,7 +63,7 @@ def wake(queue: str) -> None:
         for path in paths:
             try:
                 sending.sendto(b"!", str(path))
-            except BlockingIOError:
-                pass  # full of wake-ups already
-            except OSError:  # nobody listens any more
+            except ConnectionRefusedError:  # nobody listens any more
                 path.unlink(missing_ok=True)
+            except OSError as error:  # gone meanwhile, or full of wake-ups already
+                logger.debug("%s was not woken: %s", path.name, error)

@@ -31,21 +31,23 @@ def replay(
     The set is fixed when the call begins. Done in chunks that commit: stopped half-way, another
     call does the rest. `progress` hears the size of every chunk.
     """
-    return _replay_ids(selection.deliveries()[:limit], selection.state, progress)
+    ids = list(selection.deliveries().values_list("pk", flat=True)[:limit])
+    return _replay_ids(ids, selection.state, progress)
 
 
 def replay_chosen(deliveries: QuerySet[Delivery]) -> int:
     """Replay hand-picked deliveries, whichever of the replayable states each is in."""
-    return sum(
-        _replay_ids(deliveries.filter(state=state), state, lambda count: None)
+    # All states are read before any is changed: what becomes pending must not be met again.
+    ids_by_state = {
+        state: list(deliveries.filter(state=state).values_list("pk", flat=True))
         for state in REPLAYABLE_STATES
-    )
+    }
+    return sum(_replay_ids(ids, state) for state, ids in ids_by_state.items())
 
 
 def _replay_ids(
-    deliveries: QuerySet[Delivery], state: DeliveryState, progress: Callable[[int], None]
+    ids: Sequence[int], state: DeliveryState, progress: Callable[[int], None] = lambda count: None
 ) -> int:
-    ids = list(deliveries.values_list("pk", flat=True))
     replayed = 0
     for start in range(0, len(ids), CHUNK_SIZE):
         replayed += _put_back(ids[start : start + CHUNK_SIZE], state)

@@ -15,7 +15,7 @@ from django.db.backends.sqlite3 import base, features, operations
 
 from events.filelock import FileLock
 
-_WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|CREATE|ALTER|DROP)\b", re.IGNORECASE)
+_WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP)\b", re.IGNORECASE)
 
 
 class DatabaseFeatures(features.DatabaseFeatures):

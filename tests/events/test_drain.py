@@ -1,6 +1,5 @@
 """Draining delivers each event once to each receiver, in order, and never lets one harm another."""
 
-from datetime import timedelta
 from unittest import mock
 
 import pytest
@@ -14,7 +13,7 @@ from events.delivery.drain import drain as drain_queue
 from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
 from tests.conftest import Drain, Misbehave, Publish
 from tests.probe.models import ProcessedEvent
-from tests.probe.observe import delivery, effects, make_due
+from tests.probe.observe import delivery, effects, let_leases_expire, make_due
 from tests.probe.signals import Happened, happened
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -200,6 +199,7 @@ def test_successors_of_a_dead_delivery_wait_until_it_is_replayed_or_skipped(
 
     drain()
     sweep.sweep()
+    sweep.wake_unblocked()
     drain()
 
     assert effects("record") == []
@@ -380,13 +380,6 @@ def test_a_thousand_events_are_drained_in_bulk(drain: Drain) -> None:
     drain()
 
     assert len(effects("record_batch")) == 1000
-
-
-def let_leases_expire() -> None:
-    """Let every running delivery's lease end."""
-    Delivery.objects.filter(state=DeliveryState.RUNNING).update(
-        lease_expires_at=Now() - timedelta(seconds=1)
-    )
 
 
 def leases_owner_prefix() -> str:

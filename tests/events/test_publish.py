@@ -89,6 +89,9 @@ def test_each_queue_is_rung_once_after_a_transaction_with_many_events(rung: list
     with transaction.atomic():
         happened.publish(Happened(key="a", number=1))
         happened.publish_many([Happened(key="b", number=2), Happened(key="c", number=3)])
+        for number in (4, 5):
+            with transaction.atomic():
+                happened.publish(Happened(key="d", number=number))
         assert rung == []
 
     assert rung == ["outside", "probe"]
@@ -128,11 +131,11 @@ def test_publishing_costs_two_statements_whatever_the_number_of_receivers(
 
 
 def test_ringing_costs_at_most_two_statements_per_queue() -> None:
-    with CaptureQueriesContext(connection) as queries:
-        queue.ring("probe")
-        queue.ring("probe")
+    for _ in range(2):
+        with CaptureQueriesContext(connection) as queries:
+            queue.ring("probe")
 
-    assert len(queries) <= 2 * 2
+        assert len(queries) <= 2
 
 
 def test_events_of_one_request_share_its_correlation_id() -> None:

@@ -9,6 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from events.models import Delivery, DeliveryState
+from events.operations.replay import replay_chosen
 from tests.conftest import Drain, Misbehave, Publish
 from tests.probe.observe import delivery, effects, make_due
 
@@ -147,6 +148,12 @@ def test_a_replayed_finished_delivery_holds_nobody_up(
     drain()
 
     assert effects("record") == [1, 2]
+
+
+def test_hand_picked_deliveries_are_replayed_and_counted_once(dead: Delivery) -> None:
+    count = replay_chosen(Delivery.objects.filter(pk=dead.pk))
+
+    assert count == 1
 
 
 def test_attempts_start_anew(dead: Delivery) -> None:

@@ -2,15 +2,18 @@
 
 import signal
 import time
+from typing import Any
 
 import psutil
 import pytest
+from django.db import transaction
 
 from events.models import Delivery
 from tests.conftest import Drain, Publish
 from tests.faults.world import open_campaign_and_rule, register
 from tests.probe.models import Effect, Fault
 from tests.probe.observe import effects
+from tests.probe.signals import Happened, happened
 from tests.processes import descendants_of, wait_until, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
@@ -86,6 +89,33 @@ def test_sigterm_stops_everything_within_the_grace(publish: Publish) -> None:
         assert supervisor.wait(10) == 0
         assert time.monotonic() - started < 10
         assert not any(_is_alive(process) for process in family)
+
+
+def test_sigterm_under_a_backlog_ends_after_the_delivery_at_hand() -> None:
+    Fault.objects.bulk_create(Fault(number=n, kind="slow") for n in range(1000))
+    with transaction.atomic():
+        happened.publish_many(Happened(key=str(n), number=n) for n in range(1000))
+    Delivery.objects.exclude(receiver="probe.record").delete()
+
+    with worker("probe") as supervisor:
+        wait_until(lambda: len(effects("record")) > 3)
+        supervisor.terminate()
+        assert supervisor.wait(15) == 0
+
+    unfinished = Delivery.objects.filter(receiver="probe.record").exclude(state="done")
+    assert unfinished.exists()
+    assert set(unfinished.values_list("state", "attempts")) == {("pending", 0)}
+
+
+def test_a_frozen_database_does_not_keep_the_worker_from_stopping(private_postgres: Any) -> None:
+    with worker("probe", DATABASE_URL=private_postgres.url) as supervisor:
+        wait_until(lambda: len(descendants_of(supervisor.pid)) >= 5)
+        private_postgres.pause()
+        try:
+            supervisor.terminate()
+            assert supervisor.wait(15) == 0
+        finally:
+            private_postgres.resume()
 
 
 def _is_alive(process: psutil.Process) -> bool:

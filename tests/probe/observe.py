@@ -1,5 +1,6 @@
 """Look at what the probe's receivers did."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.db.models.functions import Now
@@ -23,3 +24,10 @@ def delivery(receiver: str, **filters: Any) -> Delivery:
 def make_due() -> None:
     """Let the time pass until every retry is due."""
     Delivery.objects.filter(due_at__isnull=False).update(due_at=Now())
+
+
+def let_leases_expire() -> None:
+    """Let the lease of every running delivery end."""
+    Delivery.objects.filter(lease_expires_at__isnull=False).update(
+        lease_expires_at=Now() - timedelta(seconds=1)
+    )

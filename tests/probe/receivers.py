@@ -6,6 +6,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from django.db import connection
+
 from accounts.signals import UserRegistered, user_registered
 from events.envelope import Event
 from events.receivers import Guarantee, background_receiver
@@ -86,7 +88,25 @@ def _swallow_and_hang() -> None:
             continue
 
 
+def _wait_in_the_database() -> None:
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(60)")
+    time.sleep(60)
+
+
+def _raise_unencodable() -> None:
+    raise Broken("a lone surrogate: \ud800")
+
+
+def _work_slowly() -> None:
+    time.sleep(0.1)  # stands for work
+
+
 FAULTS: dict[str, Callable[[], None]] = {
+    "slow": _work_slowly,
+    "slow_sql": _wait_in_the_database,
+    "unencodable": _raise_unencodable,
     "raise": _raise,
     "permanent": _fail_for_good,
     "later": _ask_for_later,
