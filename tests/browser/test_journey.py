@@ -19,7 +19,7 @@ ARRIVAL_TIMEOUT_MS = 30_000  # a hang, not a target: benchmarks/signup_to_wallet
 def address(drain: Drain) -> Iterator[str]:
     """Run Usher with a campaign and a reward rule; return its address."""
     open_campaign_and_rule(drain)
-    with web_server() as served_at, worker():
+    with web_server() as served_at, worker("coupons", "points"):
         yield served_at
 
 

@@ -59,7 +59,7 @@ def test_a_crash_between_commit_and_signal_loses_nothing(drain: Drain) -> None:
 
     assert exit_code == SIGKILLED
     invitee = get_user_model().objects.get(email="b@example.com")
-    with worker():
+    with worker("coupons", "points"):
         wait_until(lambda: Coupon.objects.filter(user=invitee).count() == 1)
         wait_until(lambda: Entry.objects.filter(account__user=inviter).count() == 1)
 
