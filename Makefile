@@ -20,7 +20,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
 
-run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on http://127.0.0.1:$(PORT)/
+run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on http://127.0.0.1:8000/ (PORT=)
 	@PORT=$(PORT) exec $(BIN)/python manage.py dev
 
 test: $(VENV)/.requirements-dev ## run the whole suite: SQLite, PostgreSQL, faults, browser

@@ -1,7 +1,6 @@
 """allauth's hooks: our rules for addresses, passwords, confirmations, mails and callers."""
 
 import logging
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -14,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, services, validators
+from accounts import emails, proxies, services, validators
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
@@ -51,8 +50,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
 
     def login_attempts_key(self, request: HttpRequest, email: str) -> str:
         """Return what failed attempts with this address are counted under."""
-        key: str = self._get_login_attempts_cache_key(request, email=emails.fold_email(email))
-        return key
+        return self._get_login_attempts_cache_key(request, email=email)
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        # allauth puts the host in front, and a client chooses the port in that.
+        return emails.fold_email(credentials.get("email") or credentials.get("username") or "")
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Confirm an address and complete the sign-up that waited for it, all or nothing.
@@ -75,23 +77,21 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
             return False
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Log in. Where verification is no longer mandatory, this completes a waiting sign-up."""
+        """Log in. A sign-up that waits although nothing is to be waited for is completed."""
         super().login(request, user)
-        if not services.verification_is_mandatory():
-            services.complete_waiting_registration(user=user)
+        services.complete_waiting_registration(user=user)
 
     def set_password(self, user: User, password: str) -> None:
-        """Store a new password, and nothing else: the account may change meanwhile."""
-        user.set_password(password)
-        user.save(update_fields=["password"])
+        """Store a new password, which ends the tokens of the old one."""
+        services.set_password(user=user, password=password)
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address; X-Forwarded-For counts only from TRUSTED_PROXIES."""
         peer = request.META.get("REMOTE_ADDR", "")
-        if not _is_trusted_proxy(peer):
+        if not proxies.is_trusted(peer):
             client: str = super().get_client_ip(request)
             return client
-        return _first_untrusted(request.headers.get("X-Forwarded-For", ""), peer)
+        return proxies.nearest_client(request.headers.get("X-Forwarded-For", ""), peer)
 
     def format_email_subject(self, subject: str) -> str:
         """Return the subject as it is: the sender's name says where it comes from."""
@@ -117,32 +117,3 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
 def _public(url: str) -> str:
     public, given = urlsplit(str(settings.PUBLIC_URL)), urlsplit(url)
     return urlunsplit((public.scheme, public.netloc, given.path, given.query, ""))
-
-
-def _parse(address: str) -> IPv4Address | IPv6Address | None:
-    try:
-        parsed = ip_address(address)
-    except ValueError:
-        return None
-    # A socket that listens on both families shows IPv4 peers as ::ffff:192.0.2.1.
-    return getattr(parsed, "ipv4_mapped", None) or parsed
-
-
-def _is_trusted_proxy(address: str) -> bool:
-    parsed = _parse(address)
-    return parsed is not None and any(
-        parsed in ip_network(proxy, strict=False) for proxy in settings.TRUSTED_PROXIES
-    )
-
-
-def _first_untrusted(forwarded_for: str, peer: str) -> str:
-    """Return the nearest hop that is no proxy of ours. What stands before it, anyone can write."""
-    nearest = peer
-    for hop in reversed([part.strip() for part in forwarded_for.split(",") if part.strip()]):
-        parsed = _parse(hop)
-        if parsed is None:
-            break
-        nearest = str(parsed)
-        if not _is_trusted_proxy(nearest):
-            break
-    return nearest

@@ -3,8 +3,10 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.utils.decorators import method_decorator
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import cache_control
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiResponse,
@@ -22,6 +24,9 @@ from accounts.authentication import TokenAuthentication, authenticate, require_w
 from accounts.fields import StrictCharField
 from accounts.models import AccountStatus, User
 from accounts.schema import PROBLEM, problem
+
+# Answers with a secret or a person in them: no proxy or browser keeps them.
+_no_store = method_decorator(cache_control(no_store=True), name="dispatch")
 
 
 class EmailTakenProblem(APIException):
@@ -151,6 +156,7 @@ class Registrations(APIView):
         return Response({"detail": detail}, status=status.HTTP_202_ACCEPTED)
 
 
+@_no_store
 class Tokens(APIView):
     """`tokens/`."""
 
@@ -220,6 +226,7 @@ class CurrentToken(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
+@_no_store
 class Me(APIView):
     """`me/`."""
 

@@ -9,4 +9,5 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        from accounts import signals  # noqa: F401  declares the events
+        """Declare the events, register the checks."""
+        from accounts import checks, signals  # noqa: F401

@@ -45,14 +45,13 @@ def authenticate(request: HttpRequest, *, email: str, password: str) -> User:
         raise AuthenticationFailed(
             _("The e-mail address or the password is not right."), code="invalid_credentials"
         )
-    if not services.verification_is_mandatory():
-        services.complete_waiting_registration(user=user)
-    elif not verification.is_verified(user):
+    if services.verification_is_mandatory() and not verification.is_verified(user):
         verification.send_link(request, user)
         raise PermissionDenied(
             _("Confirm your e-mail address first. We have sent you a link."),
             code="email_unverified",
         )
+    services.complete_waiting_registration(user=user)
     return user
 
 

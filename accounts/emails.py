@@ -12,6 +12,10 @@ MAX_LENGTH = 254
 # The providers known to deliver "m.e+shop@" and "me@" into one mailbox. Others tell them apart.
 _GMAIL_DOMAINS = {"gmail.com", "googlemail.com"}
 
+# ß, ẞ, ς and the (non-)joiners: Python's older rule for international domains makes ss, σ and
+# nothing of them, by the newer one (IDNA 2008) they are other domains, which others may own.
+_AMBIGUOUS = frozenset("\u00df\u1e9e\u03c2\u200c\u200d")
+
 
 def fold_email(text: str) -> str:
     """Return `text` in the one form an address is stored and looked up in. Validates nothing.
@@ -36,7 +40,7 @@ def clean_email(text: str) -> str:
         raise ValidationError(_("Enter your e-mail address."), code="required")
     if len(email) > MAX_LENGTH:
         raise _too_long()
-    if not _is_deliverable(email):
+    if _has_ambiguous_domain(text) or not _is_deliverable(email):
         raise ValidationError(
             _("Enter a valid e-mail address, like name@example.com."), code="invalid"
         )
@@ -53,6 +57,11 @@ def canonical_email(email: str) -> str:
         return email
     mailbox = local.partition("+")[0].replace(".", "")
     return f"{mailbox or local}@gmail.com"
+
+
+def _has_ambiguous_domain(typed: str) -> bool:
+    domain = unicodedata.normalize("NFKC", typed).rpartition("@")[2]
+    return not _AMBIGUOUS.isdisjoint(domain)
 
 
 def _is_deliverable(email: str) -> bool:

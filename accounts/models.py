@@ -2,6 +2,7 @@
 
 from typing import Any, ClassVar
 
+from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models, transaction
@@ -83,7 +84,9 @@ class User(AbstractBaseUser, PermissionsMixin):
         choices=AccountStatus.choices,
         default=AccountStatus.ACTIVE,
     )
-    language = models.CharField(_("language"), max_length=16, default="en")
+    language = models.CharField(
+        _("language"), max_length=16, choices=settings.LANGUAGES, default="en"
+    )
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     registered_at = models.DateTimeField(_("registered at"), null=True, blank=True, editable=False)
     closed_at = models.DateTimeField(_("closed at"), null=True, blank=True, editable=False)
@@ -109,6 +112,10 @@ class User(AbstractBaseUser, PermissionsMixin):
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(status__in=AccountStatus.values), name="user_status_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(language__in=[code for code, _name in settings.LANGUAGES]),
+                name="user_language_known",
             ),
             models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_folded"),
             models.CheckConstraint(

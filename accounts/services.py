@@ -15,7 +15,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 import codes
-from accounts import emails, validators
+from accounts import emails, validators, verification
 from accounts.models import (
     REFERRAL_CODE_LENGTH,
     AccountStatus,
@@ -108,9 +108,26 @@ def complete_registration(*, user_id: UUID) -> bool:
 
 
 def complete_waiting_registration(*, user: User) -> None:
-    """Complete a sign-up that waited for its address when that was still mandatory."""
-    if user.registered_at is None:
+    """Complete a sign-up that waits for nothing any more. Call it whenever somebody logs in.
+
+    Its address was confirmed by other means than the link, or confirming was mandatory and no
+    longer is.
+    """
+    if user.registered_at is not None or user.is_staff:
+        return
+    if not verification_is_mandatory() or verification.is_verified(user):
         complete_registration(user_id=user.pk)
+
+
+def set_password(*, user: User, password: str | None) -> None:
+    """Store a new password, or none, and end all API tokens, all or nothing.
+
+    The rest of the row is not written: the account may change meanwhile.
+    """
+    user.set_password(password)  # hashes: not inside the transaction
+    with transaction.atomic():
+        user.save(update_fields=["password"])
+        AuthToken.objects.filter(user=user).delete()
 
 
 def issue_token(*, user: User) -> tuple[str, datetime]:
@@ -191,12 +208,12 @@ def _insert(user: User, inviter: User | None) -> None:
             with transaction.atomic():
                 _insert_rows(user, inviter)
             return
-        except IntegrityError:
+        except IntegrityError as error:
+            # `from None`: what PostgreSQL says after its first line quotes the row.
             if _is_taken(user.email):
-                # `from None`: the database's sentence quotes the address.
                 raise EmailTaken from None
             if not attempts_left:
-                raise
+                raise IntegrityError(str(error).partition("\n")[0]) from None
             user.referral_code = new_referral_code()
 
 

@@ -1,7 +1,6 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
 from typing import Any, ClassVar
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -21,7 +20,7 @@ from coupons.models import (
     ProcessedEvent,
 )
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
-from events.admin import ReadOnlyAdmin
+from events.admin import PersonalAdmin, ProcessedEventAdmin
 
 
 class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
@@ -105,35 +104,14 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
         return Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
 
 
-class PersonalAdmin(ReadOnlyAdmin):
-    """Rows about a person. Search takes a whole id, of the row or the user, or a whole address."""
-
-    list_select_related: ClassVar[Any] = ("user", "campaign")
-    search_fields = ("user__email",)
-    search_help_text = _("Id of the row or the user, or e-mail address; whole")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows found by index: no scan, however many there are."""
-        term = search_term.strip()
-        return (self.find(queryset, term) if term else queryset), False
-
-    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
-        """Return the rows of an id or an address."""
-        try:
-            wanted = UUID(term)
-        except ValueError:
-            return queryset.filter(user__email=term.lower())
-        return queryset.filter(pk=wanted) | queryset.filter(user=wanted)
-
-
 @admin.register(IssueDecision)
 class IssueDecisionAdmin(PersonalAdmin):
     """Who got a coupon, who did not, and why."""
 
     list_display = ("id", "user", "campaign", "outcome", "reason", "decided_at")
     list_filter = ("outcome", "reason", "campaign")
+    list_select_related = ("user", "campaign")
+    search_fields = ("user__email",)
 
 
 @admin.register(Coupon)
@@ -142,6 +120,8 @@ class CouponAdmin(PersonalAdmin):
 
     list_display = ("code", "user", "campaign", "benefit", "state", "valid_from", "valid_until")
     list_filter = ("status", "campaign")
+    list_select_related = ("user", "campaign")
+    search_fields = ("user__email",)
     search_help_text = _("Code, id of the coupon or the user, or e-mail address; whole")
 
     @admin.display(description=_("state"), ordering="status")
@@ -162,22 +142,4 @@ class CouponAdmin(PersonalAdmin):
         return super().find(queryset, term)
 
 
-@admin.register(ProcessedEvent)
-class ProcessedEventAdmin(ReadOnlyAdmin):
-    """The events this app has applied."""
-
-    list_display = ("event_id", "receiver", "target", "processed_at")
-    search_fields = ("event_id",)
-    search_help_text = _("Event id, whole")
-    ordering = ("-id",)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows of one event, found by index."""
-        if not search_term.strip():
-            return queryset, False
-        try:
-            return queryset.filter(event_id=UUID(search_term.strip())), False
-        except ValueError:
-            return queryset.none(), False
+admin.site.register(ProcessedEvent, ProcessedEventAdmin)

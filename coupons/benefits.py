@@ -2,16 +2,15 @@
 
 from typing import Any, ClassVar
 
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Length, Upper
-from django.db.models.lookups import Exact
 from django.utils.translation import gettext_lazy as _
 
 ALL_BASIS_POINTS = 10_000  # 100 %
 BENEFIT_FIELDS = ("amount", "basis_points", "cap", "min_spend", "currency")
 
-_HAS_CURRENCY = Q(Exact(Length("currency"), 3), currency=Upper("currency"))
+_CURRENCY = r"\A[A-Z]{3}\Z"
 
 
 class Benefit(models.Model):
@@ -42,6 +41,7 @@ class Benefit(models.Model):
         _("currency"),
         max_length=3,
         blank=True,
+        validators=[RegexValidator(_CURRENCY, _("A currency is three capital letters."))],
         help_text=_("Three capital letters (ISO 4217), needed wherever an amount of money is."),
     )
 
@@ -74,7 +74,7 @@ class Benefit(models.Model):
             ),
             models.CheckConstraint(
                 name="%(app_label)s_%(class)s_money_has_currency",
-                condition=_HAS_CURRENCY
+                condition=Q(currency__regex=_CURRENCY)
                 | Q(currency="", amount__isnull=True, cap__isnull=True, min_spend=0),
                 violation_error_message=_(
                     "An amount of money needs a currency of three capital letters."

@@ -12,6 +12,9 @@ from coupons.campaigns import Audience, Campaign, Trigger
 from coupons.display import describe_benefit, describe_minimum
 from coupons.models import Coupon, IssueDecision
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
+from events.models import Delivery
+
+WELCOME_RECEIVER = "coupons.issue_welcome_coupons"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,13 @@ def coupons_of(user_id: UUID, limit: int = 50) -> list[CouponCard]:
 
 
 def is_undecided(user_id: UUID) -> bool:
-    """Tell whether a coupon is on its way: a campaign was live at sign-up and has not decided."""
+    """Tell whether a coupon is on its way: a campaign was live at sign-up and will yet decide.
+
+    It will as long as the registration is not delivered. A delivery that is dead counts: somebody
+    will replay it. A campaign that was made after the delivery decides nothing, whenever it starts.
+    """
+    if not _is_owed_a_delivery(user_id):
+        return False
     account = accounts_by_id([user_id]).get(user_id)
     if account is None or account.registered_at is None:
         return False
@@ -78,6 +87,12 @@ def live_offer(*, invited: bool = False) -> Offer | None:
     # Sorting is stable: among campaigns for the same audience the latest stays first.
     live.sort(key=lambda campaign: campaign.audience != Audience.INVITED)
     return _offer(live[0]) if live else None
+
+
+def _is_owed_a_delivery(user_id: UUID) -> bool:
+    return Delivery.objects.filter(
+        receiver=WELCOME_RECEIVER, target="", key=str(user_id), finished_at__isnull=True
+    ).exists()
 
 
 def _registration_campaigns(at: datetime, *, invited: bool) -> QuerySet[Campaign]:

@@ -1,14 +1,15 @@
 """The event log and its deliveries in the admin: to read, to replay, never to edit."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
+from events.models import Attempt, Delivery, Event, ReceiverState
 from events.operations.replay import replay_chosen
 
 
@@ -28,6 +29,52 @@ class ReadOnlyAdmin(admin.ModelAdmin[Any]):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Refuse."""
         return False
+
+
+class PersonalAdmin(ReadOnlyAdmin):
+    """Rows about people. Search takes a whole id, of the row or a user, or a whole address."""
+
+    people: tuple[str, ...] = ("user",)  # paths to the users a row is about
+    search_help_text = _("Id of the row or a user, or e-mail address; whole")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows found by index: no scan, however many there are."""
+        term = search_term.strip()
+        return (self.find(queryset, term) if term else queryset), False
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of an id or an address."""
+        try:
+            wanted = UUID(term)
+        except ValueError:
+            return queryset.filter(_any({f"{path}__email": term.lower() for path in self.people}))
+        return queryset.filter(_any(dict.fromkeys(("pk", *self.people), wanted)))
+
+
+def _any(lookups: dict[str, Any]) -> Q:
+    return Q(**lookups, _connector=Q.OR)
+
+
+class ProcessedEventAdmin(ReadOnlyAdmin):
+    """The events an app has applied: for its concrete inbox."""
+
+    list_display = ("event_id", "receiver", "target", "processed_at")
+    search_fields = ("event_id",)
+    search_help_text = _("Event id, whole")
+    ordering = ("-id",)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return the rows of one event, found by index."""
+        if not search_term.strip():
+            return queryset, False
+        try:
+            return queryset.filter(event_id=UUID(search_term.strip())), False
+        except ValueError:
+            return queryset.none(), False
 
 
 class _ReadOnlyInline(admin.TabularInline[Any, Any]):
@@ -87,10 +134,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Replay the selected deliveries"), permissions=["replay"])
     def replay(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         """Put dead, skipped and done deliveries back."""
+        chosen = list(queryset)  # the filter of the list may no longer match them afterwards
         count = replay_chosen(queryset)
         text = ngettext("%(count)d delivery replayed.", "%(count)d deliveries replayed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        for delivery in queryset.filter(state=DeliveryState.PENDING):
+        for delivery in chosen:
             self.log_change(request, delivery, "Replayed")
 
 

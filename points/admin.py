@@ -1,14 +1,10 @@
 """Reward rules, decisions and the ledger in the admin site. History is shown, not edited."""
 
-from typing import Any
-from uuid import UUID
-
 from django.contrib import admin
-from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from events.admin import ReadOnlyAdmin
+from events.admin import PersonalAdmin, ProcessedEventAdmin
 from points.models import Entry, PointsAccount, ProcessedEvent, RewardDecision, RewardRule
 from points.rewards import FROZEN_FIELDS
 
@@ -17,18 +13,7 @@ from points.rewards import FROZEN_FIELDS
 class RewardRuleAdmin(admin.ModelAdmin[RewardRule]):
     """The terms of rewards. What was used is frozen but for its end; add a version instead."""
 
-    list_display = (
-        "kind",
-        "version",
-        "points",
-        "cap_total",
-        "cap_per_period",
-        "period_days",
-        "hold_days",
-        "expires_days",
-        "active_from",
-        "active_until",
-    )
+    list_display = (*FROZEN_FIELDS, "active_until")
     list_filter = ("kind",)
     readonly_fields = ("id", "created_at")
     show_full_result_count = False
@@ -45,31 +30,6 @@ class RewardRuleAdmin(admin.ModelAdmin[RewardRule]):
         if obj is None or obj.decisions.exists():
             return False
         return super().has_delete_permission(request, obj)
-
-
-class PersonalAdmin(ReadOnlyAdmin):
-    """Rows about people. Search takes a whole id, of the row or a user, or a whole address."""
-
-    people: tuple[str, ...] = ("user",)  # paths to the users a row is about
-    search_help_text = _("Id of the row or a user, or e-mail address; whole")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows found by index: no scan, however many there are."""
-        term = search_term.strip()
-        return (queryset.filter(self._matches(term)) if term else queryset), False
-
-    def _matches(self, term: str) -> Q:
-        try:
-            wanted = UUID(term)
-        except ValueError:
-            return _any({f"{person}__email": term.lower() for person in self.people})
-        return _any(dict.fromkeys(("pk", *self.people), wanted))
-
-
-def _any(lookups: dict[str, Any]) -> Q:
-    return Q(**lookups, _connector=Q.OR)
 
 
 @admin.register(RewardDecision)
@@ -122,22 +82,4 @@ class EntryAdmin(PersonalAdmin):
         return str(entry.account.user)
 
 
-@admin.register(ProcessedEvent)
-class ProcessedEventAdmin(ReadOnlyAdmin):
-    """The events this app has applied."""
-
-    list_display = ("event_id", "receiver", "target", "processed_at")
-    search_fields = ("event_id",)
-    search_help_text = _("Event id, whole")
-    ordering = ("-id",)
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows of one event, found by index."""
-        if not search_term.strip():
-            return queryset, False
-        try:
-            return queryset.filter(event_id=UUID(search_term.strip())), False
-        except ValueError:
-            return queryset.none(), False
+admin.site.register(ProcessedEvent, ProcessedEventAdmin)

@@ -1,5 +1,6 @@
 """What other parts of Usher may read of points."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -8,8 +9,11 @@ from uuid import UUID
 from django.db.models import Q
 from django.utils import timezone
 
+from events.models import Delivery
 from points.ledger import Entry, EntryKind, PointsAccount
 from points.rewards import RewardRule, RuleKind
+
+REWARD_RECEIVER = "points.reward_inviter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +74,20 @@ def entries_of(user_id: UUID, limit: int = 20) -> list[EntryLine]:
         )
         for entry in entries[:limit]
     ]
+
+
+def undelivered_among(invitee_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those whose registration is still to be delivered: it may bring their inviter points.
+
+    A delivery that is dead counts: somebody will replay it.
+    """
+    owed = Delivery.objects.filter(
+        receiver=REWARD_RECEIVER,
+        target="",
+        key__in=[str(invitee_id) for invitee_id in invitee_ids],
+        finished_at__isnull=True,
+    )
+    return {UUID(key) for key in owed.values_list("key", flat=True)}
 
 
 def points_per_invitation() -> int | None:

@@ -11,6 +11,10 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
+MAX_DAYS = 3650  # of any span in a rule
+
+_ENDS_AFTER_START = _("A rule ends after it starts.")
+
 
 class RuleKind(models.TextChoices):
     """What is rewarded. A person is the reason of one reward per kind, whatever the version."""
@@ -89,9 +93,16 @@ class RewardRule(models.Model):
                 violation_error_message=_("A cap per period and its days go together."),
             ),
             models.CheckConstraint(
+                name="points_rewardrule_days_limited",
+                condition=Q(hold_days__lte=MAX_DAYS)
+                & (Q(expires_days__isnull=True) | Q(expires_days__lte=MAX_DAYS))
+                & (Q(period_days__isnull=True) | Q(period_days__lte=MAX_DAYS)),
+                violation_error_message=_("Days are at most 3650."),
+            ),
+            models.CheckConstraint(
                 name="points_rewardrule_ends_after_start",
                 condition=Q(active_until__isnull=True) | Q(active_until__gt=F("active_from")),
-                violation_error_message=_("A rule ends after it starts."),
+                violation_error_message=_ENDS_AFTER_START,
             ),
         ]
 
@@ -103,8 +114,11 @@ class RewardRule(models.Model):
         return self.active_from <= at and (self.active_until is None or at < self.active_until)
 
     def clean(self) -> None:
-        """Refuse other terms once a decision was made by them."""
+        """Refuse an end before the start, and other terms once a decision was made by them."""
         super().clean()
+        # A form that shows the start read-only does not look at the constraint of both.
+        if self.active_from and self.active_until and self.active_until <= self.active_from:
+            raise ValidationError({"active_until": _ENDS_AFTER_START})
         stored = RewardRule.objects.filter(pk=self.pk, decisions__isnull=False).first()
         if stored and any(getattr(stored, name) != getattr(self, name) for name in FROZEN_FIELDS):
             raise ValidationError(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts import services as accounts
 from accounts.models import User
 from coupons.campaigns import Audience, Campaign, CampaignStatus, Trigger
+from coupons.queries import WELCOME_RECEIVER
 from events.delivery import settle
 from events.delivery.drain import drain
 from events.delivery.failure import describe
@@ -22,7 +23,6 @@ from events.retry import PermanentFailure
 from points.rewards import RewardRule, RuleKind
 
 STAFF_EMAIL = "admin@usher.test"
-COUPON_RECEIVER = "coupons.issue_welcome_coupons"
 _LEASE = timedelta(seconds=30)
 
 WELCOME = "Welcome"
@@ -167,11 +167,19 @@ def _campaign(name: str, **columns: object) -> Campaign:
     )
 
 
+def has_staff_login() -> bool:
+    """Tell whether the staff login is there. Only a first start makes it by itself."""
+    return User.objects.filter(email=STAFF_EMAIL, is_staff=True, is_active=True).exists()
+
+
 def set_staff_password(password: str) -> None:
-    """Give the staff login another password."""
-    staff = User.objects.get(email=STAFF_EMAIL)
-    staff.set_password(password)
-    staff.save(update_fields=["password"])
+    """Give the staff login another password, and make it where nobody has its address."""
+    staff = User.objects.filter(email=STAFF_EMAIL).first()
+    if staff is None:
+        User.objects.create_superuser(STAFF_EMAIL, password)
+        return
+    if not staff.check_password(password):  # storing the same anew would end all sessions
+        accounts.set_password(user=staff, password=password)
 
 
 def _create_staff(password: str, seeded: Seeded) -> None:
@@ -192,7 +200,7 @@ def _create_unlucky_person(person: Person) -> User:
     # One transaction: a worker that runs already must not deliver the coupon before it has failed.
     with transaction.atomic():
         user = _register(person)
-        _fail_for_good(Delivery.objects.get(receiver=COUPON_RECEIVER, key=str(user.pk)))
+        _fail_for_good(Delivery.objects.get(receiver=WELCOME_RECEIVER, key=str(user.pk)))
     _deliver_all()
     return user
 
@@ -206,7 +214,7 @@ def _register(person: Person) -> User:
         referral_code=inviter.referral_code if inviter else "",
     )
     # Where addresses must be confirmed first, these count as confirmed.
-    accounts.complete_waiting_registration(user=registration.user)
+    accounts.complete_registration(user_id=registration.user.pk)
     return registration.user
 
 

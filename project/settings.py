@@ -88,6 +88,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "events.middleware.CorrelationMiddleware",
     "project.api.middleware.ProblemMiddleware",
+    "project.nul.RefuseNulMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
@@ -138,7 +139,10 @@ if USES_SQLITE:
     _options |= {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20 if IS_WORKER else 5,  # seconds; then the answer is 503
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        # Recursive triggers: INSERT OR REPLACE must not get round an append-only table's.
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA recursive_triggers=ON;"
+        ),
     }
     _database["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}  # several connections need a file
 else:
@@ -160,6 +164,8 @@ CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "cache",
+        # Beyond this, Django drops rows by key, live counters too. Expired ones go first.
+        "OPTIONS": {"MAX_ENTRIES": 1_000_000},
     },
     # django-q2 writes its heartbeat twice a second; that must not become database writes.
     "heartbeat": {
@@ -285,7 +291,7 @@ REST_KNOX = {"TOKEN_TTL": timedelta(days=30), "AUTO_REFRESH": False}
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Usher <no-reply@usher.test>")
-EMAIL_TIMEOUT_S = 10  # some mails are sent inside a request
+EMAIL_TIMEOUT_S = 3  # some mails are sent inside a request
 if django.VERSION >= (6, 1):
     _mail_options = {
         "host": _mail["EMAIL_HOST"],
@@ -332,6 +338,7 @@ SERVESTATIC_AUTOREFRESH = False
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
+SESSION_ENGINE = "project.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 if PRODUCTION:
@@ -353,7 +360,10 @@ if LOG_FORMAT not in {"console", "json"}:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"correlation": {"()": "events.logs.CorrelationFilter"}},
+    "filters": {
+        "correlation": {"()": "events.logs.CorrelationFilter"},
+        "rows": {"()": "events.logs.RowFilter"},
+    },
     "formatters": {
         "console": {
             "format": "{asctime} {levelname} {name} [{correlation_id}] {message}",
@@ -364,7 +374,7 @@ LOGGING = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "filters": ["correlation"],
+            "filters": ["correlation", "rows"],
             "formatter": LOG_FORMAT,
         }
     },

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from accounts.models import Referral, ReferralStatus, User
 from accounts.queries import invite_url
 from coupons.queries import CouponCard, coupons_of, is_undecided
-from points.queries import EntryLine, Summary, entries_of, summary_of
+from points.queries import EntryLine, Summary, entries_of, summary_of, undelivered_among
 from points.rewards import RewardDecision, RuleKind
 
 LOOK_AGAIN_FOR = timedelta(seconds=30)  # after a registration; then patience is the better advice
@@ -37,7 +37,7 @@ class Wallet:
 def wallet_of(user: User) -> Wallet:
     """Return a person's wallet as it is now."""
     coupon_is_underway = is_undecided(user.pk)
-    undecided = list(_undecided_referrals(user))
+    undecided = _undecided_referrals(user)
     waited_for = undecided + ([user.registered_at] if coupon_is_underway else [])
     return Wallet(
         coupons=coupons_of(user.pk),
@@ -50,15 +50,16 @@ def wallet_of(user: User) -> Wallet:
     )
 
 
-def _undecided_referrals(user: User) -> QuerySet[Referral, datetime | None]:
-    """Return when those registered whom the person invited and nothing is decided about."""
+def _undecided_referrals(user: User) -> list[datetime | None]:
+    """Return when those registered whom the person invited and something will be decided about."""
     decided = RewardDecision.objects.filter(
         invitee=OuterRef("invitee"), rule_kind=RuleKind.REFERRAL
     )
     referrals = Referral.objects.filter(
         ~Exists(decided), inviter=user, invitee__registered_at__isnull=False
     ).exclude(status=ReferralStatus.VOIDED)
-    return referrals.values_list("invitee__registered_at", flat=True)
+    registered_at = dict(referrals.values_list("invitee_id", "invitee__registered_at"))
+    return [registered_at[invitee_id] for invitee_id in undelivered_among(registered_at)]
 
 
 def _is_fresh(registered_at: datetime | None) -> bool:

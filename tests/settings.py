@@ -8,5 +8,5 @@ INSTALLED_APPS = ["tests.probe", *INSTALLED_APPS]
 if "init_command" in DATABASES["default"].get("OPTIONS", {}):
     # Tests kill processes, not machines: a commit need not wait for the disk.
     DATABASES["default"]["OPTIONS"]["init_command"] = (
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;"
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA recursive_triggers=ON;"
     )

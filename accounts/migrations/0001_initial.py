@@ -83,7 +83,12 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "language",
-                    models.CharField(default="en", max_length=16, verbose_name="language"),
+                    models.CharField(
+                        choices=[("en", "English"), ("zh-hans", "Simplified Chinese")],
+                        default="en",
+                        max_length=16,
+                        verbose_name="language",
+                    ),
                 ),
                 (
                     "created_at",
@@ -219,6 +224,13 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(
                 condition=models.Q(("status__in", ["active", "flagged", "closed"])),
                 name="user_status_known",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="user",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("language__in", ["en", "zh-hans"])),
+                name="user_language_known",
             ),
         ),
         migrations.AddConstraint(

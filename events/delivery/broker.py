@@ -22,6 +22,7 @@ from django_q.signing import SignedPackage
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from events.delivery.progress import told
 from events.delivery.wakeup import Sleeper, wake
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class BellBroker(Broker):  # type: ignore[misc]
 
     def dequeue(self) -> list[Bell] | None:
         """Return waiting bells, or None after a while without any. Never raises."""
+        told().looked()
         try:
             bells = self.take_bells()
         except Exception:
@@ -49,7 +51,10 @@ class BellBroker(Broker):  # type: ignore[misc]
             time.sleep(PAUSE_AFTER_ERROR_S)
             return None
         self._note_success()
-        return [bell for bell in bells if self._is_readable(bell)] or None
+        readable = [bell for bell in bells if self._is_readable(bell)]
+        if readable:
+            told().taken()
+        return readable or None
 
     def acknowledge(self, task_id: Any) -> None:
         """Forget a bell that was answered. One that cannot be forgotten rings again: harmless."""

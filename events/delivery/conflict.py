@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from events.delivery.progress import told
+
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ def repeated(transaction: Callable[[], T]) -> T:
     What it does must be only in the database: it may run several times.
     """
     for number in range(1, TRIES + 1):
+        told().busy_for(0)
         try:
             return transaction()
         except Exception as error:

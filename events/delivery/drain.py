@@ -16,9 +16,10 @@ from events.delivery import settle
 from events.delivery.claim import LEASE_S, claim
 from events.delivery.claimable import has_due_deliveries
 from events.delivery.conflict import is_conflict, repeated
-from events.delivery.effects import apply
+from events.delivery.effects import apply, time_limit_s
 from events.delivery.failure import describe
 from events.delivery.pace import Pace
+from events.delivery.progress import told
 from events.delivery.stopping import is_stopping
 from events.delivery.turns import turn
 from events.models import Delivery
@@ -36,10 +37,12 @@ Lane = tuple[str, str, str]
 
 def drain(queue: str, budget_s: float = DRAIN_BUDGET_S) -> int:
     """Deliver what is due in a queue, for about `budget_s` at most. Return how many are done."""
+    told().begun()
     deadline = time.monotonic() + budget_s
     pace = Pace()
     done = 0
     while time.monotonic() < deadline and not is_stopping():
+        told().busy_for(0)
         limit = pace.limit
         with turn():
             deliveries = repeated(lambda limit=limit: claim(queue, limit))  # type: ignore[misc]
@@ -89,6 +92,7 @@ class _ClaimRun:
             return _hand_back(free)
         if not free:
             return None
+        told().busy_for(time_limit_s(receiver))
         started_at = timezone.now()
         try:
             self._apply(receiver, free)

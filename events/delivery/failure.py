@@ -9,6 +9,8 @@ from types import TracebackType
 
 from django.conf import settings
 
+from events.logs import without_rows
+
 MAX_MESSAGE_LENGTH = 2000
 MAX_TRACEBACK_LENGTH = 8000
 
@@ -51,7 +53,7 @@ def _text_of(error: BaseException) -> str:
 def _masked(text: str) -> str:
     """Mask e-mail addresses, and escape what a database cannot store."""
     storable = text.encode("utf-8", "backslashreplace").decode().replace("\x00", "␀")
-    return _EMAIL.sub("…@…", storable)
+    return _EMAIL.sub("…@…", without_rows(storable))
 
 
 def _fingerprint(error_class: str, trace: TracebackType | None) -> str:

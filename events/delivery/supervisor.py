@@ -14,7 +14,7 @@ from types import FrameType
 from django.db import connection
 
 import events
-from events.delivery import stopping
+from events.delivery import progress, stopping
 from events.delivery.sweep import sweep, take_stock, wake_unblocked
 
 logger = logging.getLogger(__name__)
@@ -39,12 +39,15 @@ class Cluster:
     def start(self) -> None:
         """Start the cluster's processes."""
         self.started_at = time.monotonic()
+        path = progress.path_of(os.getpid(), self.queue)
+        self.progress = progress.Progress.create(path)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "events.delivery.cluster", self.queue, str(os.getpid())],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]]),
                 stopping.VARIABLE: str(stopping.path_of(os.getpid())),
+                progress.VARIABLE: str(path),
             },
             start_new_session=True,
         )
@@ -53,6 +56,13 @@ class Cluster:
     def is_running(self) -> bool:
         """Tell whether the cluster's first process is alive."""
         return self.process.poll() is None
+
+    def kill_if_stuck(self) -> None:
+        """Kill a cluster without progress: django-q2 can freeze with all its processes alive."""
+        stuck = self.progress.what_is_stuck() if self.is_running else ""
+        if stuck:
+            logger.error("The cluster of queue %r is stuck: %s; killing it.", self.queue, stuck)
+            self.kill()
 
     def restart_if_dead(self) -> None:
         """Start the cluster again once it has ended, later and later while it keeps ending."""
@@ -117,6 +127,7 @@ class Supervisor:
     def _watch(self) -> None:
         while not self.stopping:
             for cluster in self.clusters:
+                cluster.kill_if_stuck()
                 cluster.restart_if_dead()
             _sleep_until(lambda: self.stopping, SWEEP_INTERVAL_S)
 
@@ -129,6 +140,7 @@ class Supervisor:
             if cluster.is_running:
                 logger.error("Queue %r did not stop in time and is killed.", cluster.queue)
             cluster.kill()
+            progress.path_of(os.getpid(), cluster.queue).unlink(missing_ok=True)
         stopping.path_of(os.getpid()).unlink(missing_ok=True)
         logger.info("Stopped.")
 

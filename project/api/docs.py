@@ -8,6 +8,7 @@ from drf_spectacular.renderers import (
 )
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
 
 
 class SchemaView(SpectacularAPIView):
@@ -20,6 +21,11 @@ class SchemaView(SpectacularAPIView):
         OpenApiYamlRenderer2,
         OpenApiYamlRenderer,
     ]
+
+    def _get_filename(self, request: Request, version: str | None) -> str:
+        # The library puts in the `version` of the query: no header may hold what anyone sends.
+        suffix = self.perform_content_negotiation(request, force=True)[0].format
+        return f"usher-api.{suffix}"
 
 
 class DocsView(SpectacularSwaggerSplitView):

@@ -1,11 +1,15 @@
 """Staff look accounts up; history is shown and not edited."""
 
 import pytest
+from allauth.account.models import EmailAddress
+from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 
+from accounts import services
 from accounts.models import Referral, User
-from tests.accounts.conftest import PASSWORD, Register, flag
+from tests.accounts.conftest import PASSWORD, Register, close, flag
 
 pytestmark = pytest.mark.django_db
 
@@ -14,6 +18,16 @@ pytestmark = pytest.mark.django_db
 def staff(client: Client) -> Client:
     """Return a browser in which the first administrator is logged in."""
     client.force_login(User.objects.create_superuser("admin@example.com", PASSWORD))
+    return client
+
+
+@pytest.fixture
+def support(client: Client) -> Client:
+    """Return a browser in which a member of staff may view and change accounts, no more."""
+    user = User.objects.create_user("support@example.com", PASSWORD, is_staff=True)
+    names = ("view_user", "change_user")
+    user.user_permissions.set(Permission.objects.filter(codename__in=names))
+    client.force_login(user)
     return client
 
 
@@ -99,3 +113,113 @@ def test_lists_cost_the_same_however_long(
     for url in ("/admin/accounts/user/", "/admin/accounts/referral/"):
         with django_assert_max_num_queries(8):
             assert staff.get(url).status_code == 200
+
+
+def test_a_closed_account_cannot_be_opened_by_a_tick(staff: Client, inviter: User) -> None:
+    close(inviter)
+    url = f"/admin/accounts/user/{inviter.pk}/change/"
+
+    page = staff.get(url).content.decode()
+    answer = staff.post(url, {"language": "zh-hans", "is_active": "on"})
+
+    assert 'name="is_active"' not in page
+    assert answer.status_code == 302
+    closed = User.objects.get(pk=inviter.pk)
+    assert (closed.is_active, closed.status, closed.language) == (False, "closed", "zh-hans")
+
+
+def test_a_login_can_be_taken_and_given_back(staff: Client, inviter: User) -> None:
+    url = f"/admin/accounts/user/{inviter.pk}/change/"
+
+    for ticked in ({}, {"is_active": "on"}):
+        staff.post(url, {"language": "en", **ticked})
+        assert User.objects.get(pk=inviter.pk).is_active is bool(ticked)
+
+
+def test_only_superusers_give_rights(support: Client, inviter: User) -> None:
+    url = f"/admin/accounts/user/{inviter.pk}/change/"
+    group = Group.objects.create(name="everything")
+    permission = Permission.objects.first()
+    assert permission
+
+    page = support.get(url).content.decode()
+    answer = support.post(
+        url,
+        {
+            "language": "zh-hans",
+            "is_active": "on",
+            "is_staff": "on",
+            "is_superuser": "on",
+            "groups": [group.pk],
+            "user_permissions": [permission.pk],
+        },
+    )
+
+    assert answer.status_code == 302
+    assert 'name="language"' in page
+    for name in ("is_staff", "is_superuser", "groups", "user_permissions"):
+        assert f'name="{name}"' not in page
+    changed = User.objects.get(pk=inviter.pk)
+    assert (changed.language, changed.is_staff, changed.is_superuser) == ("zh-hans", False, False)
+    assert not changed.groups.exists()
+    assert not changed.user_permissions.exists()
+
+
+@pytest.mark.parametrize("rights", ["is_superuser", "is_staff"])
+def test_only_superusers_change_the_accounts_of_staff(
+    support: Client, inviter: User, rights: str
+) -> None:
+    User.objects.filter(pk=inviter.pk).update(**{rights: True})
+    url = f"/admin/accounts/user/{inviter.pk}"
+    typed = {"password1": "a newer long one", "password2": "a newer long one"}
+
+    assert support.get(f"{url}/change/").status_code == 200
+    assert support.post(f"{url}/change/", {"language": "zh-hans"}).status_code == 403
+    assert support.get(f"{url}/password/").status_code == 403
+    assert support.post(f"{url}/password/", typed).status_code == 403
+    unchanged = User.objects.get(pk=inviter.pk)
+    assert unchanged.is_active
+    assert unchanged.check_password(PASSWORD)
+
+
+def test_support_sets_the_password_of_a_person(support: Client, inviter: User) -> None:
+    typed = {"password1": "a newer long one", "password2": "a newer long one"}
+
+    support.post(f"/admin/accounts/user/{inviter.pk}/password/", typed)
+
+    assert User.objects.get(pk=inviter.pk).check_password("a newer long one")
+
+
+def test_addresses_are_shown_and_confirmed_by_their_owners_only(
+    staff: Client, inviter: User, mandatory: None
+) -> None:
+    address = EmailAddress.objects.get(user=inviter)
+    url = "/admin/account/emailaddress/"
+
+    listed = staff.get(url, {"q": "inviter@"}).content.decode()
+    staff.post(url, {"action": "make_verified", "_selected_action": [address.pk]})
+
+    assert "inviter@example.com" in listed
+    assert "make_verified" not in listed
+    assert staff.get(f"{url}{address.pk}/change/").status_code == 200
+    assert staff.post(f"{url}{address.pk}/change/", {"verified": "on"}).status_code == 403
+    assert staff.post(f"{url}{address.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert staff.post(f"{url}add/", {"user": inviter.pk}).status_code == 403
+    assert not EmailAddress.objects.get(pk=address.pk).verified
+
+
+def test_tokens_are_neither_made_nor_shown(staff: Client, inviter: User) -> None:
+    token, _expires_at = services.issue_token(user=inviter)
+    stored = AuthToken.objects.get()
+    url = "/admin/knox/authtoken/"
+
+    listed = staff.get(url, {"q": "inviter@"}).content.decode()
+    page = staff.get(f"{url}{stored.pk}/change/").content.decode()
+
+    assert "inviter@example.com" in listed
+    assert staff.post(f"{url}add/", {"user": inviter.pk}).status_code == 403
+    assert staff.post(f"{url}{stored.pk}/change/", {"expiry_0": ""}).status_code == 403
+    assert token[:8] not in listed
+    assert token[:8] not in page
+    assert stored.digest not in listed
+    assert AuthToken.objects.count() == 1

@@ -2,6 +2,7 @@
 
 import pytest
 from allauth.account.adapter import get_adapter
+from django.core import checks
 from django.core.exceptions import PermissionDenied
 from django.test import RequestFactory
 from pytest_django import Settings
@@ -54,3 +55,32 @@ def test_nobody_is_believed_by_default(settings: Settings) -> None:
 def test_a_request_from_nowhere_is_refused() -> None:
     with pytest.raises(PermissionDenied):
         client_address("")
+
+
+def test_blanks_around_a_proxy_do_not_matter(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = ["192.0.2.200", f" {PROXY} ", ""]
+
+    assert client_address(PROXY, "192.0.2.1") == "192.0.2.1"
+
+
+def test_a_mistyped_proxy_is_not_trusted_and_breaks_nothing(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = ["10.0.0.300", "proxy.example", PROXY]
+
+    assert client_address(PROXY, "192.0.2.1") == "192.0.2.1"
+    assert client_address("10.0.0.3", "192.0.2.1") == "10.0.0.3"
+
+
+def test_a_mistyped_proxy_is_an_error_that_names_it(settings: Settings) -> None:
+    settings.TRUSTED_PROXIES = [" 10.0.0.0/24", "10.0.0.300", "proxy.example"]
+
+    found = [m for m in checks.run_checks(tags=["security"]) if m.id == "accounts.E001"]
+
+    assert ["10.0.0.300" in found[0].msg, "proxy.example" in found[1].msg] == [True, True]
+    assert all("TRUSTED_PROXIES" in m.msg and m.hint for m in found)
+
+
+@pytest.mark.parametrize("proxies", [[], PROXIES])
+def test_right_proxies_are_no_error(settings: Settings, proxies: list[str]) -> None:
+    settings.TRUSTED_PROXIES = proxies
+
+    assert "accounts.E001" not in {m.id for m in checks.run_checks(tags=["security"])}

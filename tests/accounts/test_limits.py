@@ -41,9 +41,14 @@ def register_by_api(client: APIClient, number: int, **headers: str) -> Any:
     return client.post(REGISTRATIONS, body, headers=headers)
 
 
-def log_in_by_api(client: APIClient, typed: str = "wrong", email: str = "mei@example.com") -> Any:
+def log_in_by_api(
+    client: APIClient,
+    typed: str = "wrong",
+    email: str = "mei@example.com",
+    headers: dict[str, str] | None = None,
+) -> Any:
     """Ask for a token."""
-    return client.post(TOKENS, {"email": email, "password": typed})
+    return client.post(TOKENS, {"email": email, "password": typed}, headers=headers)
 
 
 def test_too_many_registrations_are_told_how_long_to_wait(api_client: APIClient) -> None:
@@ -96,6 +101,30 @@ def test_guessing_one_account_s_password_is_slowed_from_everywhere(
     assert [answer.status_code for answer in answers] == [401, 401, 429]
     assert 60 < int(answers[2]["Retry-After"]) <= 300
     assert log_in_by_api(api_client, email="other@example.com").status_code == 401
+
+
+@pytest.mark.parametrize("where", ["page", "API"])
+def test_another_port_in_the_host_gives_no_further_guesses(
+    api_client: APIClient,
+    client: Client,
+    register: Register,
+    limits: dict[str, str],
+    settings: Settings,
+    where: str,
+) -> None:
+    register(email="mei@example.com")
+    limits["login"] = "100/m/ip"
+    settings.ALLOWED_HOSTS = ["testserver", "other.example"]
+
+    for host in ("testserver:1", "other.example:2"):
+        log_in_by_api(api_client, headers={"host": host})
+    if where == "API":
+        refused = log_in_by_api(api_client, PASSWORD, headers={"host": "testserver:3"})
+        assert refused.status_code == 429
+    else:
+        typed = {"login": "mei@example.com", "password": PASSWORD}
+        page = client.post(LOG_IN, typed, headers={"host": "testserver:3"})
+        assert "Too many failed attempts" in page.content.decode()
 
 
 def test_right_passwords_are_not_counted_as_failures(

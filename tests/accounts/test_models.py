@@ -36,6 +36,8 @@ def refused(user: User, **columns: Any) -> bool:
     [
         {"email": "Inviter@example.com"},
         {"status": "unknown"},
+        {"language": "tlh"},
+        {"language": ""},
         {"status": "closed"},
         {"status": "closed", "closed_at": timezone.now()},
         {"status": "closed", "is_active": False},

@@ -1,5 +1,6 @@
 """What registering does, whoever asks: page, API or command."""
 
+import traceback
 import uuid
 
 import pytest
@@ -34,6 +35,21 @@ def test_a_registration_stores_an_account_its_address_and_one_event(register: Re
     assert (address.user, address.email) == (user, "mei@example.com")
     assert (address.primary, address.verified) == (True, False)
     assert registered_events() == [{"user_id": str(user.pk), "inviter_id": None}]
+
+
+def test_a_row_that_the_database_refuses_is_not_in_the_error(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(services, "_known_language", lambda language: "tlh")
+    typed = "mei@example.com"
+
+    with pytest.raises(IntegrityError) as refusal:
+        register(email=typed)
+
+    told = "".join(traceback.format_exception(refusal.value))
+    assert "user_language_known" in told
+    assert typed not in told
+    assert not any(stored().values())
 
 
 def test_no_address_password_or_code_reaches_events_or_logs(

@@ -55,6 +55,14 @@ def test_credentials_get_a_token_that_opens_the_account(api_client: APIClient, m
     assert not answer.cookies
 
 
+def test_nobody_on_the_way_keeps_a_token_or_an_account(api_client: APIClient, mei: User) -> None:
+    issued = log_in(api_client)
+    shown = with_token(issued.json()["token"]).get(ME)
+
+    assert issued["Cache-Control"] == "no-store"
+    assert shown["Cache-Control"] == "no-store"
+
+
 def test_only_a_hash_of_the_token_is_stored(api_client: APIClient, mei: User) -> None:
     token = log_in(api_client).json()["token"]
 
@@ -161,6 +169,19 @@ def test_a_sign_up_that_waited_is_complete_once_confirming_is_optional(
 
     assert User.objects.get().registered_at is not None
     assert len(registered_events()) == 2
+
+
+def test_an_address_confirmed_by_other_means_than_the_link_completes_the_sign_up(
+    api_client: APIClient, register: Register, mandatory: None
+) -> None:
+    register(email="mei@example.com")
+    EmailAddress.objects.update(verified=True)
+
+    for _ in range(2):
+        assert log_in(api_client).status_code == 201
+
+    assert User.objects.get().registered_at is not None
+    assert len(registered_events()) == 1
 
 
 def test_an_expired_token_sent_along_does_not_stop_a_new_one(

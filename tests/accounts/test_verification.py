@@ -7,6 +7,7 @@ import pytest
 from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from django.contrib.messages import get_messages
 from django.core import mail
+from django.template.loader import render_to_string
 from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
@@ -300,6 +301,35 @@ def test_a_sign_up_that_waited_is_complete_at_login_once_confirming_is_optional(
 
     assert User.objects.get().registered_at is not None
     assert len(registered_events()) == 1
+
+
+def test_an_address_confirmed_by_other_means_than_the_link_completes_the_sign_up_at_login(
+    client: Client, register: Register, mandatory: None
+) -> None:
+    register(email="mei@example.com")
+    EmailAddress.objects.update(verified=True)
+
+    for _ in range(2):
+        client.post("/accounts/login/", {"login": "mei@example.com", "password": PASSWORD})
+        client.logout()
+
+    assert User.objects.get().registered_at is not None
+    assert len(registered_events()) == 1
+
+
+def test_staff_complete_no_sign_up_by_logging_in(client: Client, mandatory: None) -> None:
+    User.objects.create_superuser("admin@example.com", PASSWORD)
+
+    client.post("/accounts/login/", {"login": "admin@example.com", "password": PASSWORD})
+
+    assert "_auth_user_id" in client.session
+    assert User.objects.get().registered_at is None
+    assert registered_events() == []
+
+
+@pytest.mark.parametrize("page", ["verification_sent", "verified_email_required"])
+def test_both_pages_that_wait_for_a_link_say_the_same(page: str) -> None:
+    assert "Follow the link in it to go on" in render_to_string(f"account/{page}.html")
 
 
 @pytest.mark.parametrize("key", ["nonsense", "MQ:1a2b3c:forged", "-" * 500])

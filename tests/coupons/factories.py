@@ -3,10 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 import codes
 from accounts.models import User
+from accounts.signals import UserRegistered, user_registered
 from coupons.models import CODE_LENGTH, Campaign, Coupon, IssueDecision
 
 
@@ -48,3 +50,11 @@ def make_coupon(campaign: Campaign, user: User, **given: Any) -> Coupon:
         **campaign.terms_of_benefit(),
     }
     return Coupon.objects.create(**(columns | given))
+
+
+def publish_registration(user: User, inviter: User | None = None) -> None:
+    """Publish that somebody registered, so that the receivers owe them something."""
+    with transaction.atomic():
+        user_registered.publish(
+            UserRegistered(user_id=user.pk, inviter_id=inviter.pk if inviter else None)
+        )

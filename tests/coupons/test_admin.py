@@ -110,6 +110,7 @@ def test_a_stock_below_what_is_issued_gets_a_sentence(staff: Client) -> None:
         ({"valid_days": ""}, "Set either both ends of the coupons"),
         ({"ends_at_0": "2000-01-01", "ends_at_1": "00:00"}, "A campaign ends after it starts."),
         ({"min_spend": 5}, "needs a currency of three capital letters"),
+        ({"currency": "12€"}, "A currency is three capital letters."),
         ({"time_zone": "Nowhere"}, "Nowhere is not a time zone."),
     ],
 )
@@ -117,6 +118,25 @@ def test_a_campaign_that_breaks_a_rule_gets_a_sentence(
     staff: Client, changed: dict[str, object], sentence: str
 ) -> None:
     campaign = make_campaign()
+
+    answer = staff.post(url(Campaign, "change", campaign.pk), form_of(campaign, **changed))
+
+    assert answer.status_code == 200
+    assert sentence in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"ends_at_0": "2000-01-01", "ends_at_1": "00:00"}, "A campaign ends after it starts."),
+        ({"valid_days": ""}, "Set either both ends of the coupons"),
+        ({"stock": 0}, "More coupons are issued than that."),
+    ],
+)
+def test_so_does_one_whose_benefit_is_frozen(
+    staff: Client, changed: dict[str, object], sentence: str
+) -> None:
+    campaign = make_campaign(issued_count=1)
 
     answer = staff.post(url(Campaign, "change", campaign.pk), form_of(campaign, **changed))
 

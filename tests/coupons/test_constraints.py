@@ -25,6 +25,10 @@ BAD_BENEFITS = [
     ("money_has_currency", {**FIXED, "currency": ""}),
     ("money_has_currency", {**FIXED, "currency": "EU"}),
     ("money_has_currency", {**FIXED, "currency": "eur"}),
+    ("money_has_currency", {**FIXED, "currency": "123"}),
+    ("money_has_currency", {**FIXED, "currency": "E R"}),
+    ("money_has_currency", {**FIXED, "currency": "EÜR"}),
+    ("money_has_currency", {"currency": "12"}),
     ("money_has_currency", {"cap": 100}),
     ("money_has_currency", {"min_spend": 100}),
 ]

@@ -7,7 +7,13 @@ from django.utils import timezone
 
 from accounts.models import User
 from coupons.queries import coupons_of, is_undecided, live_offer
-from tests.coupons.factories import make_campaign, make_coupon, make_decision
+from events.models import Delivery
+from tests.coupons.factories import (
+    make_campaign,
+    make_coupon,
+    make_decision,
+    publish_registration,
+)
 from tests.registrations import make_people, make_person, refer
 
 pytestmark = pytest.mark.django_db
@@ -52,6 +58,7 @@ def test_only_the_newest_coupons_are_listed() -> None:
 
 def test_a_coupon_is_on_its_way_until_it_is_decided() -> None:
     campaign, mei = make_campaign(), make_person()
+    publish_registration(mei)
 
     assert is_undecided(mei.pk)
     make_decision(campaign, mei, outcome="skipped", reason="sold_out")
@@ -59,7 +66,45 @@ def test_a_coupon_is_on_its_way_until_it_is_decided() -> None:
 
 
 def test_nothing_is_on_its_way_without_a_campaign() -> None:
-    assert not is_undecided(make_person().pk)
+    mei = make_person()
+    publish_registration(mei)
+
+    assert not is_undecided(mei.pk)
+
+
+def test_nothing_is_on_its_way_once_the_delivery_is_finished() -> None:
+    mei, other = make_people(2)
+    publish_registration(mei)
+    publish_registration(other)
+    Delivery.objects.filter(key=str(mei.pk)).update(
+        state="done", due_at=None, finished_at=timezone.now()
+    )
+
+    make_campaign()  # as if it had run then
+
+    assert not is_undecided(mei.pk)
+    assert is_undecided(other.pk)
+
+
+@pytest.mark.parametrize("state", ["waiting", "dead"])
+def test_a_delivery_that_waits_or_is_dead_still_owes(state: str) -> None:
+    make_campaign()
+    mei = make_person()
+    publish_registration(mei)
+    Delivery.objects.update(state=state, due_at=None)
+
+    assert is_undecided(mei.pk)
+
+
+def test_a_delivery_that_somebody_skipped_owes_nothing() -> None:
+    make_campaign()
+    mei = make_person()
+    publish_registration(mei)
+    Delivery.objects.update(
+        state="skipped", due_at=None, finished_at=timezone.now(), skipped_by="staff"
+    )
+
+    assert not is_undecided(mei.pk)
 
 
 def test_nothing_is_on_its_way_to_somebody_who_never_registered() -> None:
@@ -72,6 +117,7 @@ def test_nothing_is_on_its_way_to_somebody_who_never_registered() -> None:
 
 def test_a_campaign_that_began_later_owes_nothing() -> None:
     mei = make_person()
+    publish_registration(mei)
     make_campaign(starts_at=timezone.now())
 
     assert not is_undecided(mei.pk)
@@ -79,6 +125,7 @@ def test_a_campaign_that_began_later_owes_nothing() -> None:
 
 def test_a_campaign_that_ended_since_still_owes() -> None:
     mei = make_person()
+    publish_registration(mei)
     make_campaign(ends_at=timezone.now())
 
     assert is_undecided(mei.pk)
@@ -88,6 +135,8 @@ def test_a_campaign_for_invited_people_owes_only_them() -> None:
     mei, inviter, other = make_people(3)
     make_campaign(audience="invited")
     refer(mei, inviter)
+    for person in (mei, other):
+        publish_registration(person)
 
     assert is_undecided(mei.pk)
     assert not is_undecided(other.pk)

@@ -66,6 +66,22 @@ def test_no_process_outlives_its_parent(victim: str, publish: Publish) -> None:
         wait_until(lambda: not any(_is_alive(process) for process in below))
 
 
+def test_a_queue_frozen_by_the_death_of_an_idle_worker_is_served_again(publish: Publish) -> None:
+    with worker("probe") as supervisor:
+        publish(1)
+        wait_until(lambda: effects("record") == [1])
+        idle_worker = min(_leaves(supervisor.pid), key=lambda process: process.pid)
+
+        idle_worker.kill()  # it holds the lock of django-q2's task queue, for ever
+        publish(2, key="another")
+
+        wait_until(lambda: effects("record") == [1, 2], timeout_s=45)
+
+
+def _leaves(pid: int) -> list[psutil.Process]:
+    return [process for process in descendants_of(pid) if not process.children()]
+
+
 @pytest.mark.parametrize("victim", ["cluster", "sentinel"])
 def test_a_killed_cluster_is_started_again(victim: str, publish: Publish) -> None:
     with worker("probe") as supervisor:

@@ -93,6 +93,39 @@ def test_a_used_rule_can_be_ended_but_not_changed(staff: Client, inviter: User) 
     assert (rule.points, rule.active_until is None) == (100, False)
 
 
+def test_a_used_rule_that_would_end_before_it_starts_gets_a_sentence(
+    staff: Client, inviter: User
+) -> None:
+    rule = RewardRule.objects.get()
+    end = {"active_until_0": "2000-01-01", "active_until_1": "00:00"}
+
+    answer = staff.post(url(RewardRule, "change", rule.pk), form_of(rule, **end))
+
+    assert answer.status_code == 200
+    assert answer.content.decode().count("A rule ends after it starts.") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"active_until_0": "2000-01-01", "active_until_1": "00:00"}, "A rule ends after it"),
+        ({"active_from_0": "never", "active_until_0": "2000-01-01"}, "Enter a valid date."),
+        ({"hold_days": 3651}, "Days are at most 3650."),
+        ({"expires_days": 10**9}, "Days are at most 3650."),
+        ({"cap_per_period": 1, "period_days": 10**9}, "Days are at most 3650."),
+    ],
+)
+def test_an_unused_rule_that_breaks_a_rule_gets_a_sentence(
+    staff: Client, changed: dict[str, object], sentence: str
+) -> None:
+    rule = make_rule()
+
+    answer = staff.post(url(RewardRule, "change", rule.pk), form_of(rule, **changed))
+
+    assert answer.status_code == 200
+    assert answer.content.decode().count(sentence) == 1
+
+
 def test_only_a_rule_that_was_never_used_can_be_deleted(staff: Client, inviter: User) -> None:
     used, unused = RewardRule.objects.get(), make_rule(version=2)
 

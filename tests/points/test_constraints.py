@@ -29,6 +29,9 @@ BAD_RULES: list[tuple[str, dict[str, Any]]] = [
     ("cap_has_period", {"period_days": 5}),
     ("cap_has_period", {"cap_per_period": 0, "period_days": 5}),
     ("cap_has_period", {"cap_per_period": 5, "period_days": 0}),
+    ("days_limited", {"hold_days": 3651}),
+    ("days_limited", {"expires_days": 3651}),
+    ("days_limited", {"cap_per_period": 5, "period_days": 3651}),
     ("ends_after_start", {"active_from": LATER, "active_until": LATER}),
     ("ends_after_start", {"active_from": LATER, "active_until": EARLIER}),
 ]

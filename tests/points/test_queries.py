@@ -5,7 +5,15 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from points.queries import Summary, entries_of, points_per_invitation, summary_of
+from events.models import Delivery
+from points.queries import (
+    Summary,
+    entries_of,
+    points_per_invitation,
+    summary_of,
+    undelivered_among,
+)
+from tests.coupons.factories import publish_registration
 from tests.points.factories import make_account, make_entry, make_rule
 from tests.registrations import make_people, make_person
 
@@ -56,3 +64,31 @@ def test_an_invitation_brings_what_the_active_rule_says() -> None:
     make_rule(version=1, points=100)
 
     assert points_per_invitation() == 200
+
+
+def test_a_registration_that_was_just_published_is_undelivered() -> None:
+    inviter, mei, other = make_people(3)
+    for person in (mei, other):
+        publish_registration(person, inviter)
+
+    assert undelivered_among([mei.pk, inviter.pk]) == {mei.pk}
+    assert undelivered_among([]) == set()
+
+
+@pytest.mark.parametrize(
+    ("columns", "owes"),
+    [
+        ({"state": "dead"}, True),
+        ({"state": "waiting"}, True),
+        ({"state": "done", "finished_at": timezone.now()}, False),
+        ({"state": "skipped", "finished_at": timezone.now(), "skipped_by": "staff"}, False),
+    ],
+)
+def test_what_is_dead_is_undelivered_and_what_is_finished_is_not(
+    columns: dict[str, object], owes: bool
+) -> None:
+    inviter, mei = make_people(2)
+    publish_registration(mei, inviter)
+    Delivery.objects.update(due_at=None, **columns)
+
+    assert undelivered_among([mei.pk]) == ({mei.pk} if owes else set())

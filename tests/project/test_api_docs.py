@@ -33,6 +33,15 @@ def test_the_document_is_yaml_where_that_is_asked_for(client: Client) -> None:
     assert answer.content.startswith(b"openapi:")
 
 
+@pytest.mark.parametrize("query", ["version=%0d%0aX:1", "version=%00", "lang=%00", "lang=%0d%0aX"])
+@pytest.mark.parametrize("path", ["/api/schema/", "/api/docs/"])
+def test_an_odd_query_changes_no_header(client: Client, path: str, query: str) -> None:
+    answer = client.get(f"{path}?{query}")
+
+    assert answer.status_code == 200
+    assert answer.get("Content-Disposition") in {None, 'inline; filename="usher-api.json"'}
+
+
 @pytest.mark.parametrize(
     "path",
     ["registrations/", "tokens/", "tokens/current/", "me/", "me/coupons/", "me/points/"],

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from django.core.management import CommandError, call_command
 from django.db.models import Model
+from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import Referral, User
@@ -17,6 +18,7 @@ from events.operations.replay import replay
 from events.operations.selection import Selection
 from points.models import Entry, PointsAccount, RewardRule
 from project import demo
+from project.management.commands.dev import prepare_login
 from tests.conftest import Drain
 
 pytestmark = pytest.mark.django_db
@@ -152,6 +154,68 @@ def test_the_staff_password_is_the_one_given(monkeypatch: pytest.MonkeyPatch) ->
     assert document["staff_password"] is None
     assert staff.is_staff
     assert staff.check_password("given by the test")
+
+
+def test_the_staff_login_gets_another_password() -> None:
+    seed_demo()
+
+    demo.set_staff_password("another one")
+
+    assert User.objects.get(email=demo.STAFF_EMAIL).check_password("another one")
+
+
+def test_the_staff_login_is_made_where_it_is_missing() -> None:
+    User.objects.create_user("somebody@example.com")
+    assert not demo.has_staff_login()
+
+    demo.set_staff_password("given by the test")
+
+    staff = User.objects.get(email=demo.STAFF_EMAIL)
+    assert staff.is_superuser
+    assert staff.check_password("given by the test")
+    assert demo.has_staff_login()
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "promised"),
+    [("secret", "password as in DEMO_ADMIN_PASSWORD", True), ("", "createsuperuser", False)],
+)
+def test_a_start_on_somebody_else_s_database_promises_only_a_login_that_exists(
+    given: str, told: str, promised: bool
+) -> None:
+    User.objects.create_user("somebody@example.com")
+
+    login = prepare_login(given)
+
+    assert told in login
+    assert (demo.STAFF_EMAIL in login) is promised is demo.has_staff_login()
+    assert not Campaign.objects.exists()
+
+
+def test_every_start_sets_the_staff_password_that_is_given() -> None:
+    prepare_login("at first")
+    for password in ("later", "latest"):
+        login = prepare_login(password)
+        staff = User.objects.get(email=demo.STAFF_EMAIL)
+        assert staff.check_password(password)
+        assert login.endswith("password as in DEMO_ADMIN_PASSWORD")
+
+    assert "changepassword" in prepare_login("")
+
+
+def test_the_same_staff_password_again_logs_nobody_out(client: Client) -> None:
+    prepare_login("the same")
+    client.force_login(User.objects.get(email=demo.STAFF_EMAIL))
+
+    prepare_login("the same")
+
+    assert client.get("/admin/").status_code == 200
+
+
+def test_somebody_who_took_the_address_is_no_staff_login() -> None:
+    User.objects.create_user(demo.STAFF_EMAIL)
+
+    assert not demo.has_staff_login()
 
 
 def test_a_generated_staff_password_is_told_once() -> None:

@@ -11,6 +11,10 @@ from pytest_django import DjangoAssertNumQueries
 from accounts import services
 from accounts.models import User
 from coupons.models import Coupon
+from events.models import Delivery, DeliveryState
+from events.operations.replay import replay
+from events.operations.selection import Selection
+from points.queries import REWARD_RECEIVER
 from points.rewards import RewardRule
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
@@ -84,6 +88,55 @@ def test_what_takes_long_is_said_without_reloading_for_ever() -> None:
     for html in (wallet_of(inviter), wallet_of(friend)):
         assert REFRESH not in html
         assert "longer than usual" in html
+
+
+def test_a_campaign_that_was_made_later_with_an_earlier_start_promises_nothing(
+    drain: Drain,
+) -> None:
+    user = register("mei@example.com")
+    drain()
+
+    make_campaign()
+
+    html = wallet_of(user)
+    assert "on its way" not in html
+    assert "longer than usual" not in html
+
+
+def test_a_reward_that_staff_skipped_promises_nothing(drain: Drain) -> None:
+    inviter = register("mei@example.com")
+    register("friend@example.com", inviter)
+    Delivery.objects.update(
+        state="skipped", due_at=None, finished_at=timezone.now(), skipped_by="staff"
+    )
+
+    html = wallet_of(inviter)
+
+    assert "on their way" not in html
+    assert "longer than usual" not in html
+
+
+def test_a_reward_that_was_decided_promises_nothing_while_it_is_replayed(drain: Drain) -> None:
+    inviter = register("mei@example.com")
+    register("friend@example.com", inviter)
+    drain()
+
+    replay(Selection(receiver=REWARD_RECEIVER, state=DeliveryState.DONE))
+
+    assert Delivery.objects.filter(receiver=REWARD_RECEIVER, state="pending").exists()
+    assert "on their way" not in wallet_of(inviter)
+
+
+def test_what_is_dead_is_late_and_not_lost() -> None:
+    make_campaign()
+    inviter = register("mei@example.com")
+    friend = register("friend@example.com", inviter)
+    Delivery.objects.update(state="dead", due_at=None)
+    long_ago(inviter, friend)
+
+    for html in (wallet_of(inviter), wallet_of(friend)):
+        assert REFRESH not in html
+        assert "It is not lost" in html
 
 
 def test_a_reload_does_not_wipe_what_was_to_be_read(client: Client, drain: Drain) -> None:

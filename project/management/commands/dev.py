@@ -99,16 +99,23 @@ def _prepare_database() -> str:
     if executor.migration_plan(executor.loader.graph.leaf_nodes()):
         say("Preparing the database.")
         call_command("migrate", verbosity=0, interactive=False)
-    given = os.environ.get("DEMO_ADMIN_PASSWORD", "")
-    if not demo.is_first_start():
-        if given:
-            demo.set_staff_password(given)
-            return f"{demo.STAFF_EMAIL}, password as in DEMO_ADMIN_PASSWORD"
-        reset = f"{os.path.relpath(sys.executable)} manage.py changepassword {demo.STAFF_EMAIL}"
-        return f"{demo.STAFF_EMAIL} (password forgotten: {reset})"
-    say("Making the demo data.")
-    password = demo.seed(staff_password=given).staff_password
-    return f"{demo.STAFF_EMAIL}, password {password or 'as in DEMO_ADMIN_PASSWORD'}"
+    return prepare_login(os.environ.get("DEMO_ADMIN_PASSWORD", ""))
+
+
+def prepare_login(given: str) -> str:
+    """Seed a new database; give the staff login the password, if any. Return how staff log in."""
+    if demo.is_first_start():
+        say("Making the demo data.")
+        password = demo.seed(staff_password=given).staff_password
+        return f"{demo.STAFF_EMAIL}, password {password or 'as in DEMO_ADMIN_PASSWORD'}"
+    if given:
+        demo.set_staff_password(given)
+    manage = f"{os.path.relpath(sys.executable)} manage.py"
+    if not demo.has_staff_login():
+        return f"none of the demo's (make one: {manage} createsuperuser)"
+    if given:
+        return f"{demo.STAFF_EMAIL}, password as in DEMO_ADMIN_PASSWORD"
+    return f"{demo.STAFF_EMAIL} (password forgotten: {manage} changepassword {demo.STAFF_EMAIL})"
 
 
 def _web(port: int) -> Child:
