@@ -40,11 +40,6 @@ class Receiver:
     retry: RetrySchedule
     time_limit_s: float  # of one call; the receiver is stopped and its work rolled back beyond it
 
-    @property
-    def event_types(self) -> tuple[str, ...]:
-        """The types of event it reacts to."""
-        return tuple(signal.type for signal in self.signals)
-
     def ring(self, sender: object, **kwargs: object) -> None:
         """Ring the bell of its queue. This is what the signal calls after the commit."""
         queue.ring(self.queue)
