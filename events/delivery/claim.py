@@ -42,16 +42,20 @@ def _claim_from(queue: str, look_at: int, limit: int) -> tuple[int, list[Deliver
         return len(candidates), _lease(_choose(candidates, runnable)[:limit])
 
 
-def predecessor() -> Subquery:
-    """Return the id of the unfinished delivery just before this one in its lane, if any."""
-    earlier: QuerySet[Delivery] = Delivery.objects.filter(
+def earlier_in_lane() -> QuerySet[Delivery]:
+    """Return, for a subquery, the unfinished deliveries before the outer one in its lane."""
+    return Delivery.objects.filter(
         receiver=OuterRef("receiver"),
         target=OuterRef("target"),
         key=OuterRef("key"),
         position__lt=OuterRef("position"),
         finished_at__isnull=True,
     )
-    return Subquery(earlier.order_by("-position").values("pk")[:1])
+
+
+def predecessor() -> Subquery:
+    """Return the id of the unfinished delivery just before this one in its lane, if any."""
+    return Subquery(earlier_in_lane().order_by("-position").values("pk")[:1])
 
 
 def _lock_candidates(queue: str, limit: int) -> list[Delivery]:

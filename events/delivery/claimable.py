@@ -27,6 +27,13 @@ def has_due_deliveries(queue: str) -> bool:
     return due_deliveries(queue).exists()
 
 
+def stranded_receivers() -> list[str]:
+    """Return the receivers that have open deliveries but that this release does not know."""
+    known = [receiver.name for receiver in all_receivers()]
+    stranded = Delivery.objects.filter(finished_at__isnull=True).exclude(receiver__in=known)
+    return list(stranded.order_by().values_list("receiver", flat=True).distinct())
+
+
 def _known_types() -> Q:
     known = Q(pk__in=[])
     for signal in all_signals():

@@ -42,7 +42,7 @@ def drain(queue: str, budget_s: float = DRAIN_BUDGET_S) -> int:
     pace = Pace()
     done = 0
     while time.monotonic() < deadline and not is_stopping():
-        told().busy_for(0)
+        told().busy_for(0)  # here too: the wait for a turn comes before the claim's own stamp
         limit = pace.limit
         with turn():
             deliveries = repeated(lambda limit=limit: claim(queue, limit))  # type: ignore[misc]

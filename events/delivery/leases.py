@@ -68,9 +68,7 @@ def _release_uncounted(deliveries: list[Delivery]) -> None:
         due_at=Now(),
         attempts=F("attempts") - 1,
         run_alone=True,
-        lease_token=None,
-        lease_owner="",
-        lease_expires_at=None,
+        **settle.UNLEASED,
     )
 
 

@@ -14,8 +14,8 @@ from events.models import Attempt, Delivery, DeliveryState
 
 WAKE_LIMIT = 500  # rows; what is left of a longer lane is woken by the sweep
 
-_UNLEASED = {"lease_token": None, "lease_owner": "", "lease_expires_at": None}
-_JUDGED = {**_UNLEASED, "run_alone": False}
+UNLEASED = {"lease_token": None, "lease_owner": "", "lease_expires_at": None}
+_JUDGED = {**UNLEASED, "run_alone": False}
 
 
 class LeaseLost(Exception):
@@ -60,7 +60,7 @@ def hand_back(
             state=DeliveryState.PENDING,
             due_at=Now() + timedelta(seconds=delay_s),
             attempts=F("attempts") - 1,
-            **_UNLEASED,
+            **UNLEASED,
             **changed,
         )
 

@@ -2,11 +2,12 @@
 
 import logging
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists
 
 from events import queue as doorbell
 from events.delivery import leases, settle
-from events.delivery.claimable import has_due_deliveries
+from events.delivery.claim import earlier_in_lane
+from events.delivery.claimable import has_due_deliveries, stranded_receivers
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
 
@@ -36,14 +37,8 @@ def wake_unblocked() -> int:
     waiting = Delivery.objects.filter(state=DeliveryState.WAITING)
     if not waiting.exists():
         return 0
-    earlier = Delivery.objects.filter(
-        receiver=OuterRef("receiver"),
-        target=OuterRef("target"),
-        key=OuterRef("key"),
-        position__lt=OuterRef("position"),
-        finished_at__isnull=True,
-    )
-    free = list(waiting.filter(~Exists(earlier)).values_list("pk", flat=True)[: settle.WAKE_LIMIT])
+    unblocked = waiting.filter(~Exists(earlier_in_lane()))
+    free = list(unblocked.values_list("pk", flat=True)[: settle.WAKE_LIMIT])
     return settle.wake(Delivery.objects.filter(pk__in=free)) if free else 0
 
 
@@ -76,9 +71,7 @@ def move_to_declared_queues() -> int:
 
 def report_stranded() -> None:
     """Log the open deliveries of receivers that this release does not know."""
-    known = [receiver.name for receiver in all_receivers()]
-    stranded = Delivery.objects.filter(finished_at__isnull=True).exclude(receiver__in=known)
-    for name in stranded.order_by().values_list("receiver", flat=True).distinct():
+    for name in stranded_receivers():
         logger.error(
             "The receiver %r has open deliveries, but this release does not know it. "
             "See `manage.py check --database default`.",
