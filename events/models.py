@@ -223,6 +223,12 @@ class ReceiverState(models.Model):
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_by = models.CharField(_("paused by"), max_length=150, default="", blank=True)
     pause_reason = models.CharField(_("reason"), max_length=200, default="", blank=True)
+    pruned_before = models.DateTimeField(
+        _("pruned before"),
+        null=True,
+        blank=True,
+        help_text=_("Finished deliveries of events from before this may have been deleted."),
+    )
 
     class Meta:
         verbose_name = _("receiver")
