@@ -6,13 +6,15 @@ they cannot read. Both would be lost bells; the sweep would mend it, but late.
 
 import logging
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 import psycopg
 import redis
-from django.db import connections
-from django.utils import timezone
+from django.db import connections, transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django_q.brokers import Broker
 from django_q.brokers.orm import ORM
 from django_q.brokers.redis_broker import Redis
@@ -31,6 +33,12 @@ PARKED_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # an unreadable bell is kept fo
 PAUSE_AFTER_ERROR_S = 1.0
 REDIS_RING_TIMEOUT_S = 0.25  # a request may wait this long, once, before the bell goes quiet
 REDIS_WAIT_S = 2
+REDIS_ANSWER_S = REDIS_WAIT_S + 3.0  # a pusher has time
+
+_NOW = {  # as Django's Now(), for the one statement the ORM can not say
+    "postgresql": "STATEMENT_TIMESTAMP()",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
+}
 
 Bell = tuple[Any, str]  # acknowledgement id, signed payload
 
@@ -99,7 +107,10 @@ class BellBroker(Broker):  # type: ignore[misc]
 
 
 class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
-    """Bells in the database: with NOTIFY on PostgreSQL, with a Unix datagram on SQLite."""
+    """Bells in the database: with NOTIFY on PostgreSQL, with a Unix datagram on SQLite.
+
+    Locks are set and compared by the database's clock: those of several machines differ, and step.
+    """
 
     def __init__(self, list_key: str | None = None) -> None:
         super().__init__(list_key=list_key)
@@ -114,25 +125,22 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
     def enqueue(self, task: str) -> None:
         """Add a bell unless one waits unclaimed, and wake the cluster: one statement."""
         connection = connections[Conf.ORM]
-        now = connection.ops.adapt_datetimefield_value(timezone.now())
+        now = _NOW[connection.vendor]
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO django_q_ormq (key, payload, lock) "  # noqa: S608
-                "SELECT %s, %s, %s WHERE NOT EXISTS "
-                "(SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= %s)" + self._notify(),
-                [self.list_key, task, now, self.list_key, now],
+                f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {now} "  # noqa: S608
+                f"WHERE NOT EXISTS (SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= {now})"
+                + self._notify(),
+                [self.list_key, task, self.list_key],
             )
         if not self._on_postgres:
             wake(self.list_key)
 
     def take_bells(self) -> list[Bell]:
         """Claim one bell with a lock that outlives the drain, or wait to be woken."""
-        free = self.get_connection().filter(key=self.list_key, lock__lt=timezone.now())
-        for bell in free.order_by("pk")[: Conf.BULK]:
-            # Claimed by whoever changes the lock first; the others see a row count of 0.
-            same = self.get_connection().filter(pk=bell.pk, lock=bell.lock)
-            if same.update(lock=self.timeout(bell)):
-                return [(bell.pk, bell.payload)]
+        free = self.get_connection().filter(key=self.list_key, lock__lte=Now())
+        if free.exists():  # asked first, so that looking takes no turn to write
+            return _claim_one(free)
         self._wait()
         return []
 
@@ -190,19 +198,26 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return connections[Conf.ORM].vendor == "postgresql"
 
 
+def _claim_one(free: "QuerySet[OrmQ]") -> list[Bell]:
+    """Lock one bell until its drain must be over. Other pushers pass over it; none waits."""
+    with transaction.atomic(using=Conf.ORM):
+        bell = free.select_for_update(skip_locked=True).order_by("pk").first()
+        if bell is None:
+            return []
+        answered_by = Now() + timedelta(seconds=Conf.RETRY)
+        OrmQ.objects.using(Conf.ORM).filter(pk=bell.pk).update(lock=answered_by)
+    return [(bell.pk, bell.payload)]
+
+
 class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
     """Bells in Redis or Valkey. It may lose every one of them: deliveries are in the database."""
 
     _RING = "if redis.call('llen', KEYS[1]) == 0 then redis.call('rpush', KEYS[1], ARGV[1]) end"
 
-    def __init__(self, list_key: str | None = None) -> None:
-        super().__init__(list_key=list_key)
-        self._waiting = _redis(REDIS_WAIT_S + 3)
-
     @staticmethod
     def get_connection(list_key: str | None = None) -> "redis.Redis":
         """Return the client that rings: it gives up fast and never tries twice."""
-        return _redis(REDIS_RING_TIMEOUT_S)
+        return _redis(Conf.REDIS, REDIS_RING_TIMEOUT_S)
 
     def enqueue(self, task: str) -> None:
         """Add a bell unless one waits."""
@@ -210,17 +225,17 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
 
     def take_bells(self) -> list[Bell]:
         """Take a bell, or wait for one."""
-        taken: Any = self._waiting.blpop([self.list_key], REDIS_WAIT_S)
+        taken: Any = _redis(Conf.REDIS, REDIS_ANSWER_S).blpop([self.list_key], REDIS_WAIT_S)
         return [(None, taken[1])] if taken else []
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; whoever needs one again opens it."""
         self.connection.close()
-        self._waiting.close()
+        _redis(Conf.REDIS, REDIS_ANSWER_S).close()
 
     def park(self, bell: Bell) -> None:
         """Keep the payload in a list of its own."""
-        self._waiting.rpush(f"{self.list_key}:parked", bell[1])
+        _redis(Conf.REDIS, REDIS_ANSWER_S).rpush(f"{self.list_key}:parked", bell[1])
 
     # Heartbeats stay in the process: they are nobody's business, and Redis may hang.
     set_stat = Broker.set_stat
@@ -228,10 +243,12 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
     get_stats = Broker.get_stats
 
 
-def _redis(timeout_s: float) -> "redis.Redis":
+@cache
+def _redis(url: str, timeout_s: float) -> "redis.Redis":
+    """Return this process's client. All queues share its connections; a fork opens new ones."""
     # redis-py repeats commands by itself unless told otherwise; a repeated RPUSH is a second bell.
     return redis.Redis.from_url(
-        Conf.REDIS,
+        url,
         socket_timeout=timeout_s,
         socket_connect_timeout=REDIS_RING_TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),

@@ -5,23 +5,20 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
-from django.db import connection
-
 import events
 from events.delivery import progress, stopping
-from events.delivery.sweep import sweep, take_stock, wake_unblocked
+from events.delivery.sweep import Sweeper
 
 logger = logging.getLogger(__name__)
 
-SWEEP_INTERVAL_S = 1.0
-WAKE_EVERY = 5  # sweeps
-TAKE_STOCK_EVERY = 30  # sweeps
+WATCH_INTERVAL_S = 1.0
+WATCH_PATIENCE_S = 30.0
+SWEEP_PATIENCE_S = 300.0  # far beyond the time limits of a database connection
 RESTART_DELAY_S = 1.0
 MAX_RESTART_DELAY_S = 30.0
 HEALTHY_AFTER_S = 60.0  # a cluster that lived this long starts over with the short delay
@@ -106,6 +103,9 @@ class Supervisor:
         self.grace_s = grace_s
         self.clusters: list[Cluster] = []
         self.stopping = False
+        # A thread of its own: a database that hangs must not keep clusters from being watched.
+        self.sweeper = Sweeper()
+        self.watched_at = time.monotonic()
 
     def run(self) -> None:
         """Start the clusters and watch them; return when all have stopped."""
@@ -113,23 +113,40 @@ class Supervisor:
         signal.signal(signal.SIGINT, self._stop)
         stopping.path_of(os.getpid()).unlink(missing_ok=True)  # of a dead one that had our pid
         self.clusters = [Cluster(queue) for queue in self.queues]
-        # A thread of its own: a database that hangs must not keep clusters from being watched.
-        threading.Thread(target=_sweep_for_ever, name="sweep", daemon=True).start()
+        self.sweeper.start()
         logger.info("Serving the queues %s.", ", ".join(self.queues))
         try:
             self._watch()
         finally:
             self._shut_down()
 
+    def what_is_stuck(self) -> dict[str, str]:
+        """Return what only a restart of the whole worker can mend, by name.
+
+        A cluster that is down is not among it (it is being started again), nor is a database that
+        refuses: a restart would not bring it back.
+        """
+        now = time.monotonic()
+        ages = {
+            "watch": (now - self.watched_at, WATCH_PATIENCE_S),
+            "sweep": (now - self.sweeper.looked_at, SWEEP_PATIENCE_S),
+        }
+        return {
+            name: f"no turn for {age_s:.0f} s"
+            for name, (age_s, patience_s) in ages.items()
+            if age_s > patience_s
+        }
+
     def _stop(self, signum: int, frame: FrameType | None) -> None:
         self.stopping = True
 
     def _watch(self) -> None:
         while not self.stopping:
+            self.watched_at = time.monotonic()
             for cluster in self.clusters:
                 cluster.kill_if_stuck()
                 cluster.restart_if_dead()
-            _sleep_until(lambda: self.stopping, SWEEP_INTERVAL_S)
+            _sleep_until(lambda: self.stopping, WATCH_INTERVAL_S)
 
     def _shut_down(self) -> None:
         stopping.path_of(os.getpid()).touch()
@@ -143,26 +160,6 @@ class Supervisor:
             progress.path_of(os.getpid(), cluster.queue).unlink(missing_ok=True)
         stopping.path_of(os.getpid()).unlink(missing_ok=True)
         logger.info("Stopped.")
-
-
-def _sweep_for_ever() -> None:
-    """Sweep every second. What goes wrong is logged once per outage, and tried again."""
-    failing = False
-    number = 0
-    while True:
-        try:
-            if number % TAKE_STOCK_EVERY == 0:
-                take_stock()
-            if number % WAKE_EVERY == 0:
-                wake_unblocked()
-            sweep()
-            number, failing = number + 1, False
-        except Exception:
-            if not failing:
-                logger.exception("The sweep failed; trying every second until it succeeds.")
-            failing = True
-            connection.close()
-        time.sleep(SWEEP_INTERVAL_S)
 
 
 def _sleep_until(condition: Callable[[], bool], timeout_s: float) -> None:

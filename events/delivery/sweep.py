@@ -1,7 +1,10 @@
 """The safety net under the doorbell: every second, see to whatever no bell was rung for."""
 
 import logging
+import threading
+import time
 
+from django.db import connection
 from django.db.models import Exists
 
 from events import queue as doorbell
@@ -12,6 +15,45 @@ from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
 
 logger = logging.getLogger(__name__)
+
+SWEEP_INTERVAL_S = 1.0
+WAKE_EVERY = 5  # sweeps
+TAKE_STOCK_EVERY = 30  # sweeps
+
+
+class Sweeper(threading.Thread):
+    """Sweep every second, for as long as the process lives.
+
+    What goes wrong is logged once per outage, and tried again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(name="sweep", daemon=True)
+        self.looked_at = time.monotonic()  # when it last had a turn, for whoever watches it
+        self._sweeps = 0
+        self._failing = False
+
+    def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            self.looked_at = time.monotonic()
+            try:
+                self._sweep_once()
+            except Exception:
+                if not self._failing:
+                    logger.exception("The sweep failed; trying every second until it succeeds.")
+                self._failing = True
+                connection.close()
+            time.sleep(SWEEP_INTERVAL_S)
+
+    def _sweep_once(self) -> None:
+        if self._sweeps % TAKE_STOCK_EVERY == 0:
+            take_stock()
+        if self._sweeps % WAKE_EVERY == 0:
+            wake_unblocked()
+        sweep()
+        self._sweeps += 1
+        self._failing = False
 
 
 def sweep() -> None:

@@ -4,11 +4,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -17,6 +19,7 @@ from events import queue
 from events.delivery import broker as broker_module
 from events.delivery.broker import DatabaseBellBroker, RedisBellBroker
 from events.delivery.wakeup import Sleeper, wake
+from tests.parallel import run_at_once
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -111,6 +114,47 @@ def test_a_parked_bell_is_kept_in_redis(redis_broker: RedisBellBroker) -> None:
 
     parked = redis_broker.connection.lrange(f"{redis_broker.list_key}:parked", 0, -1)
     assert parked == [b"garbage"]
+
+
+def test_all_queues_of_a_process_share_its_connections(redis_broker: RedisBellBroker) -> None:
+    another = RedisBellBroker(list_key=f"probe-{uuid4()}")
+
+    another.enqueue(bell())
+    redis_broker.enqueue(bell())
+
+    assert another.connection is redis_broker.connection
+    assert len(another.connection.connection_pool._available_connections) == 1
+
+
+@pytest.mark.parametrize("off_by", [timedelta(days=-1), timedelta(hours=1)])
+def test_a_process_whose_clock_is_wrong_neither_hides_nor_doubles_bells(
+    off_by: timedelta, database_broker: DatabaseBellBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = timezone.now() + off_by
+    with monkeypatch.context() as patch:
+        patch.setattr(timezone, "now", lambda: wrong)
+        database_broker.enqueue(bell())
+        database_broker.enqueue(bell())
+    taken = take(database_broker)
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    taken_again = take(database_broker)
+
+    assert len(taken) == 1
+    assert taken_again == []
+
+
+def test_pushers_of_one_queue_pass_over_each_others_bells(
+    database_broker: DatabaseBellBroker,
+) -> None:
+    database_broker.enqueue(bell())
+
+    def take_one() -> list[Any]:
+        with closing(DatabaseBellBroker(list_key="probe")) as mine:
+            return take(mine) or []
+
+    taken = [bell for bells in run_at_once([take_one] * 4) for bell in bells]
+
+    assert len(taken) == 1
 
 
 def test_an_answered_bell_is_forgotten(database_broker: DatabaseBellBroker) -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from events.delivery import liveness
 from events.delivery.supervisor import Supervisor
-from events.management.usage import USAGE_ERROR
+from events.management.usage import USAGE_ERROR, positive
 from events.receivers import all_queues
 
 
@@ -25,6 +26,13 @@ class Command(BaseCommand):
             help="how long running work may take to finish after SIGTERM (default: 30)",
         )
 
+        parser.add_argument(
+            "--liveness-port",
+            type=positive,
+            metavar="PORT",
+            help="answer GET requests there: 200 while alive, 503 and what is stuck otherwise",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         """Check the queue names and run."""
         queues = options["queues"] or all_queues()
@@ -35,4 +43,17 @@ class Command(BaseCommand):
                 f"There are: {', '.join(all_queues())}.",
                 returncode=USAGE_ERROR,
             )
-        Supervisor(queues, grace_s=options["grace"]).run()
+        supervisor = Supervisor(queues, grace_s=options["grace"])
+        if options["liveness_port"]:
+            _answer(options["liveness_port"], supervisor)
+        supervisor.run()
+
+
+def _answer(port: int, supervisor: Supervisor) -> None:
+    """Say on a port whether the worker is alive."""
+    try:
+        liveness.serve(port, supervisor.what_is_stuck)
+    except (OSError, OverflowError) as error:
+        raise CommandError(
+            f"Port {port} can't be opened: {error}.", returncode=USAGE_ERROR
+        ) from None
