@@ -1,10 +1,47 @@
-"""Deliver events to a receiver that the publishing process did not know, or that came later."""
+"""Deliver events to a receiver that the publishing process did not know, or that came later.
 
-from django.db import transaction
+While a release is rolled out, processes of the former one go on publishing, without deliveries for
+receivers that only the new one has. For a day after a receiver was first seen, the sweep adds them.
+"""
+
+from datetime import timedelta
+from typing import Any
+
 from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models.functions import Now
 
-from events.models import Delivery, Event
-from events.receivers import Receiver
+from events.models import Delivery, Event, ReceiverState
+from events.receivers import Receiver, all_receivers
+
+COMPLETED_FOR = timedelta(hours=24)  # after a receiver was first seen
+REACH_BACK = timedelta(minutes=10)  # the new release may publish and serve before it is seen
+SETTLED_AFTER = timedelta(minutes=2)  # positions are not commit-ordered: look again until then
+CHUNK_SIZE = 500  # events in one look
+
+
+class Completion:
+    """What one sweeper remembers between its looks: how far each new receiver is complete."""
+
+    def __init__(self) -> None:
+        self._complete_to: dict[str, int] = {}  # positions, by receiver
+
+    def advance(self) -> int:
+        """Add what new receivers lack, at most CHUNK_SIZE for each. Return how many."""
+        new = ReceiverState.objects.filter(first_seen_at__gt=Now() - COMPLETED_FOR)
+        states = {state.name: state for state in new}
+        known = [receiver for receiver in all_receivers() if receiver.name in states]
+        return sum(self._complete(receiver, states[receiver.name]) for receiver in known)
+
+    def _complete(self, receiver: Receiver, state: ReceiverState) -> int:
+        events = Event.objects.filter(type__in=[signal.type for signal in receiver.signals])
+        if receiver.name not in self._complete_to:
+            self._complete_to[receiver.name] = _last_before(events, _owed_from(state))
+        unsettled = events.filter(position__gt=self._complete_to[receiver.name])
+        added = add_missing_deliveries(receiver, unsettled, limit=CHUNK_SIZE)
+        if added < CHUNK_SIZE:
+            settled = _last_before(unsettled, Now() - SETTLED_AFTER)
+            self._complete_to[receiver.name] = max(self._complete_to[receiver.name], settled)
+        return added
 
 
 def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit: int) -> int:
@@ -14,12 +51,23 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     is rung. They are delivered out of their lanes' order: later events may have gone ahead. Two
     callers at once insert each delivery once, though both may count it.
     """
-    with transaction.atomic():
-        missing = list(_missing(receiver, events).order_by("position")[:limit])
-        Delivery.objects.bulk_create(
-            (_out_of_order(receiver, event) for event in missing), ignore_conflicts=True
-        )
+    missing = list(_missing(receiver, events).order_by("position")[:limit])
+    Delivery.objects.bulk_create(
+        (_out_of_order(receiver, event) for event in missing), ignore_conflicts=True
+    )
     return len(missing)
+
+
+def _owed_from(state: ReceiverState) -> Any:
+    owed_from = state.first_seen_at - REACH_BACK
+    # Before this, a finished delivery may have been deleted: its absence says nothing.
+    return max(owed_from, state.pruned_before) if state.pruned_before else owed_from
+
+
+def _last_before(events: QuerySet[Event], moment: Any) -> int:
+    """Return the highest position of what occurred before a moment (a time or an expression)."""
+    earlier = events.filter(occurred_at__lt=moment).order_by("-position")
+    return earlier.values_list("position", flat=True).first() or 0
 
 
 def _missing(receiver: Receiver, events: QuerySet[Event]) -> QuerySet[Event]:

@@ -11,6 +11,7 @@ from events import queue as doorbell
 from events.delivery import leases, settle
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
+from events.delivery.completion import Completion
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_INTERVAL_S = 1.0
 WAKE_EVERY = 5  # sweeps
+COMPLETE_EVERY = 5  # sweeps
 TAKE_STOCK_EVERY = 30  # sweeps
 
 
@@ -30,6 +32,7 @@ class Sweeper(threading.Thread):
     def __init__(self) -> None:
         super().__init__(name="sweep", daemon=True)
         self.looked_at = time.monotonic()  # when it last had a turn, for whoever watches it
+        self._completion = Completion()
         self._sweeps = 0
         self._failing = False
 
@@ -51,6 +54,8 @@ class Sweeper(threading.Thread):
             take_stock()
         if self._sweeps % WAKE_EVERY == 0:
             wake_unblocked()
+        if self._sweeps % COMPLETE_EVERY == 0:
+            self._completion.advance()
         sweep()
         self._sweeps += 1
         self._failing = False

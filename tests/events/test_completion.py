@@ -1,11 +1,16 @@
 """Deliveries that are missing are added: once, and never for what was applied already."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from events.delivery.completion import add_missing_deliveries
-from events.models import Delivery, DeliveryState, Event
+from events.delivery import completion
+from events.delivery.completion import Completion, add_missing_deliveries
+from events.models import Delivery, DeliveryState, Event, ReceiverState
 from events.receivers import get_receiver
 from tests.conftest import Drain, Publish
 from tests.parallel import run_at_once
@@ -96,3 +101,83 @@ def test_the_number_of_queries_does_not_grow_with_the_events(publish: Publish) -
         add()
 
     assert len([q for q in queries if q["sql"].startswith(("SELECT", "INSERT"))]) == 2
+
+
+def first_seen(ago: timedelta, **fields: Any) -> None:
+    """Let the receiver have been seen some time ago, and no other."""
+    ReceiverState.objects.create(name=RECEIVER, first_seen_at=timezone.now() - ago, **fields)
+
+
+def occurred(event_id: Any, ago: timedelta) -> None:
+    """Let an event have occurred some time ago."""
+    Event.objects.filter(event_id=event_id).update(occurred_at=timezone.now() - ago)
+
+
+def test_events_of_processes_that_did_not_know_a_new_receiver_are_delivered_to_it(
+    publish: Publish, drain: Drain
+) -> None:
+    before_it_was_seen = publish(1)
+    occurred(before_it_was_seen.id, timedelta(minutes=12))
+    publish(2)
+    forget()
+    first_seen(timedelta(minutes=3))
+
+    added = Completion().advance()
+
+    assert added == 2
+    drain()
+    assert effects("record") == [1, 2]
+
+
+def test_history_from_before_a_receiver_came_is_not_owed_to_it(publish: Publish) -> None:
+    occurred(publish(1).id, timedelta(minutes=14))
+    forget()
+    first_seen(timedelta(minutes=3))
+
+    assert Completion().advance() == 0
+
+
+def test_a_receiver_that_is_known_for_a_day_is_complete(publish: Publish) -> None:
+    publish(1)
+    forget()
+    first_seen(timedelta(hours=24, seconds=1))
+
+    assert Completion().advance() == 0
+
+
+def test_what_may_have_been_pruned_is_not_delivered_again(publish: Publish) -> None:
+    occurred(publish(1).id, timedelta(minutes=5))
+    forget()
+    first_seen(timedelta(hours=1), pruned_before=timezone.now() - timedelta(minutes=4))
+
+    assert Completion().advance() == 0
+
+
+def test_more_than_a_chunk_is_completed_look_by_look(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(completion, "CHUNK_SIZE", 2)
+    for number in range(5):
+        occurred(publish(number).id, timedelta(minutes=5))
+    forget()
+    first_seen(timedelta(minutes=3))
+    sweeper = Completion()
+
+    assert [sweeper.advance() for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_a_commit_that_comes_late_is_seen_and_what_is_settled_is_not_read_again(
+    publish: Publish,
+) -> None:
+    settled, late, newest = publish(1), publish(2), publish(3)
+    occurred(settled.id, timedelta(minutes=5))
+    first_seen(timedelta(minutes=6))
+    sweeper = Completion()
+    sweeper.advance()
+    lost = Delivery.objects.filter(receiver=RECEIVER, event_id__in=[settled.id, late.id])
+    lost.delete()  # stands for transactions that were still open at the first look
+
+    sweeper.advance()
+
+    delivered = Delivery.objects.filter(receiver=RECEIVER).values_list("event_id", flat=True)
+    assert set(delivered) == {late.id, newest.id}

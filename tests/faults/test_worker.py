@@ -9,6 +9,7 @@ import pytest
 from django.db import transaction
 
 from events.models import Delivery
+from events.receivers import connect_receiver, disconnect_receiver, get_receiver
 from tests.conftest import Drain, Publish
 from tests.faults.world import open_campaign_and_rule, register
 from tests.probe.models import Effect, Fault
@@ -29,6 +30,20 @@ def test_an_app_added_later_gets_its_events_in_a_queue_of_its_own(drain: Drain) 
 
     assert Effect.objects.filter(receiver="greet").count() == 1
     assert Delivery.objects.get(receiver="probe.greet", key=str(invitee.pk)).queue == "greetings"
+
+
+def test_an_event_published_by_a_release_that_did_not_know_the_receiver_is_delivered(
+    publish: Publish,
+) -> None:
+    receiver = get_receiver("probe.record")
+    disconnect_receiver(receiver.name)
+    try:
+        publish(1)
+    finally:
+        connect_receiver(receiver)
+
+    with worker("probe"):
+        wait_until(lambda: effects("record") == [1])
 
 
 def test_a_worker_killed_with_its_receiver_running_is_replaced_and_the_event_applied_once(
