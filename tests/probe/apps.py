@@ -12,3 +12,4 @@ class ProbeConfig(AppConfig):
     def ready(self) -> None:
         import_module("tests.probe.receivers")
         import_module("tests.probe.sabotage").install()
+        import_module("tests.probe.next_release").install()
