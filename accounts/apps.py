@@ -9,5 +9,5 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        """Declare the events, register the checks."""
-        from accounts import checks, signals  # noqa: F401
+        """Declare the events, register the checks and the invariants."""
+        from accounts import checks, invariants, signals  # noqa: F401

@@ -11,5 +11,6 @@ class CouponsConfig(AppConfig):
     verbose_name = _("Coupons")
 
     def ready(self) -> None:
-        """Connect the receivers."""
+        """Connect the receivers, register the invariants."""
         import_module("coupons.receivers")
+        import_module("coupons.invariants")

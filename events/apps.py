@@ -11,5 +11,6 @@ class EventsConfig(AppConfig):
     verbose_name = _("Events")
 
     def ready(self) -> None:
-        """Register the system checks."""
+        """Register the system checks and the invariants."""
         import_module("events.checks")
+        import_module("events.operations.backbone_invariants")

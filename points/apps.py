@@ -11,5 +11,6 @@ class PointsConfig(AppConfig):
     verbose_name = _("Points")
 
     def ready(self) -> None:
-        """Connect the receivers."""
+        """Connect the receivers, register the invariants."""
         import_module("points.receivers")
+        import_module("points.invariants")

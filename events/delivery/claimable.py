@@ -9,7 +9,12 @@ from events.signals import all_signals
 
 
 def due_deliveries(queue: str) -> QuerySet[Delivery]:
-    """Return the queue's deliveries that may be claimed now.
+    """Return the queue's deliveries that may be claimed now."""
+    return claimable_deliveries(queue).filter(due_at__lte=Now())
+
+
+def claimable_deliveries(queue: str) -> QuerySet[Delivery]:
+    """Return the queue's deliveries that may be claimed once they are due.
 
     What this release does not know (a receiver, a type, a version) or what is paused is simply not
     among them: it rings no bell, ages in no alarm and waits for the code that knows it.
@@ -17,7 +22,7 @@ def due_deliveries(queue: str) -> QuerySet[Delivery]:
     return Delivery.objects.filter(
         _known_types(),
         queue=queue,
-        due_at__lte=Now(),
+        due_at__isnull=False,
         receiver__in=[receiver.name for receiver in all_receivers() if receiver.queue == queue],
     ).exclude(receiver__in=ReceiverState.objects.filter(paused_at__isnull=False).values("name"))
 

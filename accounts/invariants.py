@@ -1,0 +1,141 @@
+"""What must always hold of accounts: I1, what clients were told; I2, what was published."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from allauth.account.models import EmailAddress
+from django.db.models import Count, Exists, OuterRef, Q
+
+from accounts import emails
+from accounts.models import User
+from accounts.services import verification_is_mandatory
+from accounts.signals import user_registered
+from events.models import Event
+from events.operations.history import HistoryLine
+from events.operations.ids import AsId, AsKey
+from events.operations.invariants import Breach, Circumstances, breach_of, breaches_in, invariant
+
+LOOKED_UP_AT_ONCE = 500  # addresses
+
+
+@invariant("I1", "Clients were told the truth about their sign-ups.", needs_history=True)
+def check_answers(circumstances: Circumstances) -> Iterator[Breach]:
+    """I1. Lines of the history stand for the addresses, which nobody needs to see."""
+    told = _told_by_address(circumstances.history or ())
+    accounts = _accounts_of(list(told))
+    complete = _complete_among([account.pk for account in accounts.values()])
+    yield from _judge(told, accounts, complete)
+
+
+@invariant("I2", "Every registered account has one user_registered event, and no one else has.")
+def check_registrations(circumstances: Circumstances) -> Iterator[Breach]:
+    """I2. Staff made at a terminal, and who has not confirmed an address yet, have none."""
+    published = Event.objects.filter(type=user_registered.type)
+    registered = User.objects.filter(registered_at__isnull=False)
+    yield from breaches_in(
+        registered.filter(~Exists(published.filter(key=AsKey(OuterRef("pk"))))),
+        what="registered accounts have no user_registered event",
+        hint="The account and its event are one transaction: look at what wrote the account.",
+    )
+    repeated = published.values("key").annotate(count=Count("pk")).filter(count__gt=1)
+    yield from breaches_in(
+        repeated,
+        what="accounts have several user_registered events",
+        hint="Receivers decide once per account; look at what published the second one.",
+        id_field="key",
+    )
+    yield from breaches_in(
+        published.filter(~Exists(registered.filter(pk=AsId(OuterRef("key"))))),
+        what="user_registered events name no registered account",
+        hint="Was an account deleted, or registered_at taken away? Accounts are closed instead.",
+        id_field="event_id",
+    )
+
+
+@dataclass(slots=True)
+class _Told:
+    """What clients asked and were told about one address."""
+
+    lines: list[int] = field(default_factory=list)
+    types: list[str] = field(default_factory=list)
+    ids: set[str] = field(default_factory=set)
+
+    @property
+    def must_exist(self) -> bool:
+        return "ok" in self.types
+
+    @property
+    def must_not_exist(self) -> bool:
+        """Tell whether every request was refused, none of them without an answer."""
+        refused = self.types.count("fail")
+        unanswered = self.types.count("invoke") > refused
+        return refused > 0 and not unanswered and not {"ok", "info"} & set(self.types)
+
+
+def _told_by_address(history: Sequence[HistoryLine]) -> dict[str, _Told]:
+    told: dict[str, _Told] = {}
+    for line in history:
+        about = told.setdefault(emails.fold_email(line.email), _Told())
+        about.lines.append(line.number)
+        about.types.append(line.type)
+        if line.type == "ok" and line.id is not None:
+            about.ids.add(line.id)
+    return told
+
+
+def _accounts_of(addresses: Sequence[str]) -> dict[str, User]:
+    found: dict[str, User] = {}
+    for start in range(0, len(addresses), LOOKED_UP_AT_ONCE):
+        chunk = addresses[start : start + LOOKED_UP_AT_ONCE]
+        users = User.objects.filter(email__in=chunk).only("pk", "email", "registered_at")
+        found |= {user.email: user for user in users}
+    return found
+
+
+def _complete_among(user_ids: Sequence[UUID]) -> set[UUID]:
+    """Return the accounts that have everything that a sign-up writes in its transaction.
+
+    That their events are there is a matter of I2.
+    """
+    ready = Q() if verification_is_mandatory() else Q(registered_at__isnull=False)
+    whole = User.objects.filter(ready, Exists(EmailAddress.objects.filter(user=OuterRef("pk"))))
+    complete: set[UUID] = set()
+    for start in range(0, len(user_ids), LOOKED_UP_AT_ONCE):
+        chunk = user_ids[start : start + LOOKED_UP_AT_ONCE]
+        complete.update(whole.filter(pk__in=chunk).values_list("pk", flat=True))
+    return complete
+
+
+def _judge(
+    told: dict[str, _Told], accounts: dict[str, User], complete: set[UUID]
+) -> Iterator[Breach]:
+    lost, unwanted, others, halves = [], [], [], []
+    for address, about in told.items():
+        account, line = accounts.get(address), f"line {about.lines[-1]}"
+        if account is None:
+            lost += [line] if about.must_exist else []
+            continue
+        unwanted += [line] if about.must_not_exist else []
+        others += [line] if about.ids - {str(account.pk)} else []
+        halves += [line] if account.pk not in complete else []
+    yield from breach_of(
+        lost,
+        what="addresses were told of their sign-up, but have no account",
+        hint="An answer was given before the commit, or committed rows were lost.",
+    )
+    yield from breach_of(
+        unwanted,
+        what="addresses were refused, but have an account",
+        hint="Something was committed and then answered with an error.",
+    )
+    yield from breach_of(
+        others,
+        what="addresses were told another id than their account has",
+        hint="Two accounts were made for one address, or an answer was mixed up.",
+    )
+    yield from breach_of(
+        halves,
+        what="addresses have an account that is not complete",
+        hint="A sign-up was written in more than one transaction.",
+    )

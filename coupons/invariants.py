@@ -1,0 +1,152 @@
+"""What must always hold of coupons: I3, one decision and at most one coupon."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+
+from accounts.signals import user_registered
+from coupons.campaigns import Campaign, CampaignStatus, Trigger
+from coupons.models import Coupon, IssueDecision, Outcome
+from coupons.queries import WELCOME_RECEIVER
+from events.models import Delivery, DeliveryState, Event
+from events.operations.checksum import register_effects
+from events.operations.ids import AsId
+from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
+
+register_effects(
+    IssueDecision,
+    fields=["id", "campaign_id", "user_id", "outcome", "reason", "event_id"],
+    event_field="event_id",
+)
+register_effects(
+    Coupon,
+    fields=[
+        "id",
+        "decision_id",
+        "campaign_id",
+        "user_id",
+        "code",
+        "status",
+        "amount",
+        "currency",
+        "basis_points",
+        "cap",
+        "min_spend",
+    ],
+)
+register_effects(Campaign, fields=["id", "issued_count"])
+
+_TELL = "No code path leads here. Keep a copy of the database and look at what wrote the rows."
+
+
+@invariant("I3", "One decision and at most one coupon per person and campaign, within the stock.")
+def check_coupons(circumstances: Circumstances) -> Iterator[Breach]:
+    """I3, and that a delivered registration was decided by every campaign it fell into."""
+    yield from _check_once()
+    yield from _check_decisions_have_their_coupons()
+    yield from _check_stock()
+    for campaign in _registration_campaigns():
+        yield from breaches_in(
+            _undecided(campaign),
+            what=f"registrations were delivered, but campaign {campaign.pk} did not decide them",
+            hint="`manage.py reconcile` finds and mends lost effects.",
+            id_field="event_id",
+        )
+
+
+def _check_once() -> Iterator[Breach]:
+    for model, what in (
+        (IssueDecision, "accounts have several decisions of one campaign"),
+        (Coupon, "accounts have several coupons of one campaign"),
+    ):
+        per_person = model.objects.order_by().values("user_id", "campaign_id")
+        yield from breaches_in(
+            per_person.annotate(count=Count("pk")).filter(count__gt=1),
+            what=what,
+            hint=_TELL,
+            id_field="user_id",
+        )
+
+
+def _check_decisions_have_their_coupons() -> Iterator[Breach]:
+    coupons = Coupon.objects.filter(decision=OuterRef("pk"))
+    yield from breaches_in(
+        IssueDecision.objects.filter(~Exists(coupons), outcome=Outcome.ISSUED),
+        what="decisions to issue a coupon have none",
+        hint=_TELL,
+    )
+    belongs = Q(
+        decision__outcome=Outcome.ISSUED,
+        user=F("decision__user"),
+        campaign=F("decision__campaign"),
+    )
+    yield from breaches_in(
+        Coupon.objects.exclude(belongs),
+        what="coupons do not follow from their decision",
+        hint=_TELL,
+    )
+
+
+def _check_stock() -> Iterator[Breach]:
+    counts = Coupon.objects.filter(campaign=OuterRef("pk")).order_by().values("campaign")
+    issued = Subquery(counts.values(count=Count("pk")), output_field=IntegerField())
+    yield from breaches_in(
+        Campaign.objects.annotate(coupons_issued=Coalesce(issued, 0)).exclude(
+            issued_count=F("coupons_issued")
+        ),
+        what="campaigns count other than the coupons they issued",
+        hint="Only coupons.issuing may write issued_count; compare it with the coupons.",
+    )
+    yield from breaches_in(
+        Campaign.objects.filter(stock__lt=F("issued_count")),
+        what="campaigns issued more coupons than their stock",
+        hint=_TELL,
+    )
+
+
+def _registration_campaigns() -> QuerySet[Campaign]:
+    campaigns = Campaign.objects.filter(trigger=Trigger.REGISTRATION)
+    return campaigns.prefetch_related("status_changes")
+
+
+def _undecided(campaign: Campaign) -> QuerySet[Event]:
+    """Return the registrations that were delivered while the campaign ran, and not decided.
+
+    `eligibility.judge_registration` says when it runs: active or paused, and in its time.
+    """
+    delivered = Delivery.objects.filter(
+        event_id=OuterRef("event_id"),
+        receiver=WELCOME_RECEIVER,
+        target="",
+        state=DeliveryState.DONE,
+    )
+    decided = IssueDecision.objects.filter(campaign=campaign, user=AsId(OuterRef("key")))
+    registrations = Event.objects.filter(_in_its_time(campaign), type=user_registered.type)
+    return registrations.filter(~Exists(decided)).filter(Exists(delivered))
+
+
+def _in_its_time(campaign: Campaign) -> Q:
+    """Return which events occurred while the campaign ran, as far as its history tells."""
+    ended = Q() if campaign.ends_at is None else Q(occurred_at__lt=campaign.ends_at)
+    running = Q(pk__in=[])
+    for since, until in _spans_of_running(campaign):
+        span: dict[str, Any] = {"occurred_at__gte": since}
+        if until is not None:
+            span["occurred_at__lt"] = until
+        running |= Q(**span)
+    return running & ended & Q(occurred_at__gte=campaign.starts_at)
+
+
+def _spans_of_running(campaign: Campaign) -> Sequence[tuple[datetime, datetime | None]]:
+    changes = list(campaign.status_changes.all())
+    if not changes or changes[-1].status != campaign.status:
+        return []  # an UPDATE went past save(): the history does not tell
+    ends: list[datetime | None] = [change.changed_at for change in changes[1:]]
+    return [
+        (change.changed_at, until)
+        for change, until in zip(changes, [*ends, None], strict=True)
+        if change.status in {CampaignStatus.ACTIVE, CampaignStatus.PAUSED}
+    ]
