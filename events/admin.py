@@ -1,16 +1,26 @@
-"""The event log and its deliveries in the admin: to read, to replay, never to edit."""
+"""The event log and its deliveries in the admin: to read, to replay or skip, never to edit."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from events.models import Attempt, Delivery, Event, ReceiverState
+from events.operations.pausing import pause, resume
 from events.operations.replay import replay_chosen
+from events.operations.signature import NAME_LENGTH, REASON_LENGTH
+from events.operations.skip import skip_chosen
+
+SHOWN_IN_FORM = 20
 
 
 class ReadOnlyAdmin(admin.ModelAdmin[Any]):
@@ -125,7 +135,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
     ordering = ("-id",)
     raw_id_fields = ("event",)
     inlines: ClassVar = [_AttemptInline]
-    actions = ("replay",)
+    actions = ("replay", "skip")
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may replay."""
@@ -138,8 +148,37 @@ class DeliveryAdmin(ReadOnlyAdmin):
         count = replay_chosen(queryset)
         text = ngettext("%(count)d delivery replayed.", "%(count)d deliveries replayed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        for delivery in chosen:
-            self.log_change(request, delivery, "Replayed")
+        _audit(request, chosen, "Replayed")
+
+    def has_skip_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may skip."""
+        return request.user.has_perm("events.skip_delivery")
+
+    @admin.action(description=_("Skip the selected deliveries"), permissions=["skip"])
+    def skip(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> TemplateResponse | None:
+        """Ask for a reason, then give the deliveries up."""
+        form = _reason_form(request)
+        if not form.is_valid():
+            return _ask_for_reason(self, request, queryset, form, "skip", _("Skip deliveries"))
+        chosen = queryset.count()
+        skipped = skip_chosen(queryset, by=_name_of(request), reason=form.cleaned_data["reason"])
+        text = ngettext(
+            "%(count)d delivery skipped.", "%(count)d deliveries skipped.", len(skipped)
+        )
+        self.message_user(request, text % {"count": len(skipped)}, messages.SUCCESS)
+        if chosen > len(skipped):
+            self.message_user(
+                request,
+                _("%(count)d left as they are: running, or finished already.")
+                % {"count": chosen - len(skipped)},
+                messages.WARNING,
+            )
+        _audit(
+            request,
+            Delivery.objects.filter(pk__in=skipped),
+            f"Skipped: {form.cleaned_data['reason']}",
+        )
+        return None
 
 
 @admin.register(Attempt)
@@ -158,3 +197,75 @@ class ReceiverStateAdmin(ReadOnlyAdmin):
     """The receivers that workers have met."""
 
     list_display = ("name", "first_seen_at", "paused_at", "paused_by", "pause_reason")
+    actions = ("pause", "resume")
+
+    def has_pause_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may pause and resume."""
+        return request.user.has_perm("events.pause_receiver")
+
+    @admin.action(description=_("Pause the selected receivers"), permissions=["pause"])
+    def pause(
+        self, request: HttpRequest, queryset: QuerySet[ReceiverState]
+    ) -> TemplateResponse | None:
+        """Ask for a reason, then pause those that run."""
+        form = _reason_form(request)
+        if not form.is_valid():
+            return _ask_for_reason(self, request, queryset, form, "pause", _("Pause receivers"))
+        reason = form.cleaned_data["reason"]
+        changed = [s for s in queryset if pause(s.name, by=_name_of(request), reason=reason)]
+        text = ngettext("%(count)d receiver paused.", "%(count)d receivers paused.", len(changed))
+        self.message_user(request, text % {"count": len(changed)}, messages.SUCCESS)
+        _audit(request, changed, f"Paused: {reason}")
+        return None
+
+    @admin.action(description=_("Resume the selected receivers"), permissions=["pause"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[ReceiverState]) -> None:
+        """Let paused receivers run again."""
+        changed = [state for state in queryset if resume(state.name)]
+        text = ngettext("%(count)d receiver resumed.", "%(count)d receivers resumed.", len(changed))
+        self.message_user(request, text % {"count": len(changed)}, messages.SUCCESS)
+        _audit(request, changed, "Resumed")
+
+
+class ReasonForm(forms.Form):
+    """Why an operator intervenes: kept with what they changed."""
+
+    reason = forms.CharField(label=_("Reason"), max_length=REASON_LENGTH, strip=True)
+
+
+def _reason_form(request: HttpRequest) -> ReasonForm:
+    """Return the form: filled in where it was sent, else empty, for the first look."""
+    return ReasonForm(request.POST if "reason" in request.POST else None)
+
+
+def _ask_for_reason(
+    model_admin: ReadOnlyAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[Any],
+    form: ReasonForm,
+    action: str,
+    title: Any,
+) -> TemplateResponse:
+    """Show the chosen rows and ask; the answer comes to the same action again."""
+    context = {
+        **admin.site.each_context(request),
+        "title": title,
+        "opts": model_admin.opts,
+        "form": form,
+        "action": action,
+        "count": queryset.count(),
+        "shown": queryset[:SHOWN_IN_FORM],
+        "selected": request.POST.getlist(ACTION_CHECKBOX_NAME),
+        "select_across": request.POST.get("select_across", "0"),
+        "checkbox_name": ACTION_CHECKBOX_NAME,
+    }
+    return TemplateResponse(request, "events/reason.html", context)
+
+
+def _name_of(request: HttpRequest) -> str:
+    return request.user.get_username()[:NAME_LENGTH]
+
+
+def _audit(request: HttpRequest, changed: Iterable[Model], message: str) -> None:
+    """Write to the admin's history of each row, in one statement."""
+    LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, message)  # type: ignore[arg-type]

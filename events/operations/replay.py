@@ -1,6 +1,6 @@
 """Put deliveries back, because an operator says so. Receivers are idempotent: twice is harmless."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from django.db import transaction
@@ -9,9 +9,9 @@ from django.db.models.functions import Now
 
 from events import queue as doorbell
 from events.models import Delivery, DeliveryState
+from events.operations.chunks import Progress, chunks, in_short_transaction, silent
 from events.operations.selection import Selection
 
-CHUNK_SIZE = 500  # rows in one transaction; short enough for SQLite's other writers
 REPLAYABLE_STATES = (
     DeliveryState.DEAD,
     DeliveryState.DONE,
@@ -24,7 +24,7 @@ def replay(
     selection: Selection,
     *,
     limit: int | None = None,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> int:
     """Make the chosen deliveries due now, with fresh attempts. Return how many.
 
@@ -45,33 +45,30 @@ def replay_chosen(deliveries: QuerySet[Delivery]) -> int:
     return sum(_replay_ids(ids, state) for state, ids in ids_by_state.items())
 
 
-def _replay_ids(
-    ids: Sequence[int], state: DeliveryState, progress: Callable[[int], None] = lambda count: None
-) -> int:
+def _replay_ids(ids: Sequence[int], state: DeliveryState, progress: Progress = silent) -> int:
     replayed = 0
-    for start in range(0, len(ids), CHUNK_SIZE):
-        replayed += _put_back(ids[start : start + CHUNK_SIZE], state)
-        progress(min(CHUNK_SIZE, len(ids) - start))
+    for chunk in chunks(ids):
+        replayed += in_short_transaction(partial(_put_back, chunk, state))
+        progress(len(chunk))
     return replayed
 
 
 def _put_back(ids: Sequence[int], state: DeliveryState) -> int:
-    with transaction.atomic():
-        # The state is asked again: what a worker or another operator took meanwhile is let be.
-        chosen = Delivery.objects.filter(pk__in=ids, state=state)
-        queues = set(chosen.values_list("queue", flat=True))
-        count = chosen.update(
-            state=DeliveryState.PENDING,
-            due_at=Now(),
-            attempts=0,
-            run_alone=False,
-            position=_position_after(state),
-            finished_at=None,
-            skipped_by="",
-            skip_reason="",
-        )
-        for queue in queues:
-            transaction.on_commit(partial(doorbell.ring, queue), robust=True)
+    # The state is asked again: what a worker or another operator took meanwhile is let be.
+    chosen = Delivery.objects.filter(pk__in=ids, state=state)
+    queues = set(chosen.values_list("queue", flat=True))
+    count = chosen.update(
+        state=DeliveryState.PENDING,
+        due_at=Now(),
+        attempts=0,
+        run_alone=False,
+        position=_position_after(state),
+        finished_at=None,
+        skipped_by="",
+        skip_reason="",
+    )
+    for queue in queues:
+        transaction.on_commit(partial(doorbell.ring, queue), robust=True)
     return count
 
 

@@ -1,0 +1,33 @@
+"""What commands tell: one JSON document on stdout, progress on a terminal's stderr."""
+
+import json
+from typing import Any
+
+from django.core.management.base import OutputWrapper
+
+
+def write_json(out: OutputWrapper, document: dict[str, Any]) -> None:
+    """Write a command's one document; times and ids become text."""
+    out.write(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+
+
+class Counter:
+    """Shows on a terminal how far the work is, and nothing anywhere else."""
+
+    def __init__(self, err: OutputWrapper) -> None:
+        self._err = err
+        self.total = 0
+
+    def __call__(self, count: int) -> None:
+        """Count a chunk that was done."""
+        self.total += count
+        self._show(f"\r{self.total} …")
+
+    def clear(self) -> None:
+        """Make room for the summary."""
+        self._show("\r\x1b[K")
+
+    def _show(self, text: str) -> None:
+        if self._err.isatty():
+            self._err.write(text, str, ending="")
+            self._err.flush()

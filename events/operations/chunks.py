@@ -1,0 +1,35 @@
+"""Long work is done in chunks of short transactions, so that other writers get their turn."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from django.db import transaction
+
+from events.delivery.conflict import repeated
+from events.delivery.turns import turn
+
+T = TypeVar("T")
+
+CHUNK_SIZE = 500  # rows in one transaction; short enough for SQLite's other writers
+
+Progress = Callable[[int], None]  # hears the size of every chunk
+
+
+def silent(count: int) -> None:
+    """Report progress to nobody."""
+
+
+def chunks(ids: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Yield ids in chunks."""
+    for start in range(0, len(ids), CHUNK_SIZE):
+        yield ids[start : start + CHUNK_SIZE]
+
+
+def in_short_transaction(work: Callable[[], T]) -> T:
+    """Run one chunk in its transaction: in turn with the drains, again after a conflict."""
+
+    def run() -> T:
+        with turn(), transaction.atomic():
+            return work()
+
+    return repeated(run)
