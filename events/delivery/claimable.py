@@ -20,7 +20,7 @@ def claimable_deliveries(queue: str) -> QuerySet[Delivery]:
     among them: it rings no bell, ages in no alarm and waits for the code that knows it.
     """
     return Delivery.objects.filter(
-        _known_types(),
+        known_types(),
         queue=queue,
         due_at__isnull=False,
         receiver__in=[receiver.name for receiver in all_receivers() if receiver.queue == queue],
@@ -39,7 +39,8 @@ def stranded_receivers() -> list[str]:
     return list(stranded.order_by().values_list("receiver", flat=True).distinct())
 
 
-def _known_types() -> Q:
+def known_types() -> Q:
+    """Return the condition that this release can read a delivery's event."""
     known = Q(pk__in=[])
     for signal in all_signals():
         versions = signal.readable_versions

@@ -42,11 +42,22 @@ def _apply_exactly_once(receiver: Receiver, deliveries: Sequence[Delivery]) -> i
             .order_by("pk")
         )
         if held:
-            assert receiver.inbox is not None  # refused by background_receiver
-            new = _insert_into_inbox(receiver.inbox, held)
-            _run(receiver, [d for d in held if (d.event_id, d.target) in new])
+            apply_new(receiver, held)
             settle.finish(held)
         return len(held)
+
+
+def apply_new(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
+    """Run an exactly-once receiver on what its inbox does not know yet, and note it there.
+
+    Call it inside a transaction: the rows of the inbox commit with the effects. Return how many
+    were new. Raises what the receiver raises.
+    """
+    assert receiver.inbox is not None  # refused by background_receiver
+    known_now = _insert_into_inbox(receiver.inbox, deliveries)
+    new = [d for d in deliveries if (d.event_id, d.target) in known_now]
+    _run(receiver, new)
+    return len(new)
 
 
 def _apply_outside(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:

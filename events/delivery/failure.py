@@ -53,7 +53,12 @@ def _text_of(error: BaseException) -> str:
 def _masked(text: str) -> str:
     """Mask e-mail addresses, and escape what a database cannot store."""
     storable = text.encode("utf-8", "backslashreplace").decode().replace("\x00", "␀")
-    return _EMAIL.sub("…@…", without_rows(storable))
+    return mask_addresses(without_rows(storable))
+
+
+def mask_addresses(text: str) -> str:
+    """Hide every e-mail address in a text."""
+    return _EMAIL.sub("…@…", text)
 
 
 def _fingerprint(error_class: str, trace: TracebackType | None) -> str:

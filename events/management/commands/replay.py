@@ -1,12 +1,16 @@
 """Put deliveries back: `manage.py replay --receiver coupons.issue_welcome_coupons`."""
 
+import sys
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from events.management.choosing import add_selection_arguments, selection_of, show_plan
+from events.management.previewing import write_previews, write_previews_as_json
 from events.management.telling import Counter, write_json
+from events.operations.preview import preview
 from events.operations.replay import REPLAYABLE_STATES, replay
+from events.operations.selection import Selection
 
 
 class Command(BaseCommand):
@@ -17,16 +21,32 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the arguments."""
         add_selection_arguments(parser, REPLAYABLE_STATES)
+        parser.add_argument(
+            "--preview",
+            action="store_true",
+            help="run the receivers, roll everything back and print the rows that would change",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run."""
         selection = selection_of(options)
         if options["dry_run"]:
             return show_plan(self.stdout, selection, options, would_be="replayed")
+        if options["preview"]:
+            return self._preview(selection, options)
         counter = Counter(self.stderr)
         count = replay(selection, limit=options["limit"], progress=counter)
         counter.clear()
         return self._sum_up(count, options)
+
+    def _preview(self, selection: Selection, options: dict[str, Any]) -> None:
+        found = preview(selection, limit=options["limit"])
+        if options["json"]:
+            fails = write_previews_as_json(self.stdout, found, Counter(self.stderr))
+        else:
+            fails = write_previews(self.stdout, found)
+        if fails:
+            sys.exit(1)
 
     def _sum_up(self, count: int, options: dict[str, Any]) -> None:
         if options["json"]:
