@@ -117,8 +117,8 @@ class Delivery(models.Model):
         verbose_name_plural = _("deliveries")
         indexes: ClassVar = [
             models.Index(
-                fields=["queue", "due_at", "id"],
-                name="delivery_due",
+                fields=["receiver", "due_at", "id"],
+                name="delivery_due_by_receiver",
                 condition=Q(due_at__isnull=False),
             ),
             models.Index(

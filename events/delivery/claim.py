@@ -1,4 +1,4 @@
-"""Claim due deliveries under a lease, lane heads first.
+"""Claim due deliveries under a lease, receiver by receiver, lane heads first.
 
 A lane is (receiver, target, key). Its deliveries run in the order of `position`; one without a
 position (replayed, backfilled) neither waits nor holds others up.
@@ -6,37 +6,56 @@ position (replayed, backfilled) neither waits nor holds others up.
 
 from collections.abc import Iterable
 from datetime import timedelta
+from itertools import count
 from uuid import uuid4
 
 from django.db import transaction
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from events.delivery.claimable import due_deliveries
+from events.delivery.claimable import active_receivers, due_deliveries
 from events.delivery.owner import current_owner
 from events.models import Delivery, DeliveryState
-from events.receivers import Guarantee, get_receiver
+from events.receivers import Guarantee, Receiver, get_receiver
 
 LEASE_S = 30.0
 PARK_LIMIT = 500  # rows met at once where all that were met are blocked
+
+_turns = count()  # of this process
 
 
 def claim(queue: str, limit: int) -> list[Delivery]:
     """Take up to `limit` due deliveries, counting the attempt, committed before anything runs.
 
-    Those met that stand behind an earlier unfinished one of their lane become `waiting`; they hide
-    nobody else. An empty list means that nothing is due.
+    All are of one receiver, and those of a queue take turns. An empty list means that nothing is
+    due. Those met that stand behind an earlier unfinished one of their lane become `waiting`.
     """
-    met, taken = _claim_from(queue, limit, limit)
+    for receiver in _in_turn(active_receivers(queue)):
+        if taken := _claim_for(receiver, limit):
+            return taken
+    return []
+
+
+def _in_turn(receivers: list[Receiver]) -> list[Receiver]:
+    """Begin with another receiver each time: a long backlog of one must not starve the next."""
+    if not receivers:
+        return []
+    first = next(_turns) % len(receivers)
+    return receivers[first:] + receivers[:first]
+
+
+def _claim_for(receiver: Receiver, limit: int) -> list[Delivery]:
+    """Claim for one receiver. Blocked deliveries hide nobody else: where all met are, look on."""
+    met, taken = _claim_from(receiver, limit, limit)
     while met and not taken:
-        met, taken = _claim_from(queue, PARK_LIMIT, limit)
+        met, taken = _claim_from(receiver, PARK_LIMIT, limit)
     return taken
 
 
-def _claim_from(queue: str, look_at: int, limit: int) -> tuple[int, list[Delivery]]:
+def _claim_from(receiver: Receiver, look_at: int, limit: int) -> tuple[int, list[Delivery]]:
     """Look at some due deliveries, park the blocked, lease the others. Return how many were met."""
     with transaction.atomic():
-        candidates = _lock_candidates(queue, look_at)
+        candidates = _lock_candidates(receiver, look_at)
         runnable = _in_lane_order(candidates)
         _park({delivery.pk for delivery in candidates} - runnable.keys())
         return len(candidates), _lease(_choose(candidates, runnable)[:limit])
@@ -58,8 +77,8 @@ def predecessor() -> Subquery:
     return Subquery(earlier_in_lane().order_by("-position").values("pk")[:1])
 
 
-def _lock_candidates(queue: str, limit: int) -> list[Delivery]:
-    due = due_deliveries(queue).annotate(blocked_by=predecessor()).order_by("due_at", "pk")
+def _lock_candidates(receiver: Receiver, limit: int) -> list[Delivery]:
+    due = due_deliveries(receiver).annotate(blocked_by=predecessor()).order_by("due_at", "pk")
     return list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
 
 

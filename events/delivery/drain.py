@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import groupby
 
 from django.utils import timezone
 
@@ -58,17 +57,12 @@ def drain(queue: str, budget_s: float = DRAIN_BUDGET_S) -> int:
 
 
 def _deliver(deliveries: Sequence[Delivery], pace: Pace) -> int:
-    """Run one claim, receiver by receiver. Return how many deliveries are done."""
+    """Run one claim, which is of one receiver. Return how many deliveries are done."""
     run = _ClaimRun(pace)
-    by_receiver = sorted(deliveries, key=lambda delivery: delivery.receiver)
-    for name, group in groupby(by_receiver, key=lambda delivery: delivery.receiver):
-        receiver = get_receiver(name)
-        members = sorted(group, key=lambda delivery: delivery.position or 0)
-        if receiver.batch:
-            run.deliver_together(receiver, members)
-        else:
-            for delivery in members:
-                run.deliver_together(receiver, [delivery])
+    receiver = get_receiver(deliveries[0].receiver)
+    in_order = sorted(deliveries, key=lambda delivery: delivery.position or 0)
+    for together in [in_order] if receiver.batch else [[delivery] for delivery in in_order]:
+        run.deliver_together(receiver, together)
     return run.done
 
 

@@ -8,7 +8,7 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from events.delivery.claim import earlier_in_lane
-from events.delivery.claimable import claimable_deliveries
+from events.delivery.claimable import active_receivers, claimable_deliveries
 from events.models import (
     AbstractProcessedEvent,
     Attempt,
@@ -203,12 +203,13 @@ def _owed_since(receiver: Receiver) -> Q:
 def _check_stuck() -> Iterator[Breach]:
     before = Now() - timedelta(seconds=STUCK_AFTER_S)
     for queue in all_queues():
-        overdue = claimable_deliveries(queue).filter(due_at__lt=before)
-        yield from breaches_in(
-            overdue.filter(~Exists(earlier_in_lane())),
-            what=f"deliveries in queue {queue} are due for over {STUCK_AFTER_S} s",
-            hint=f"Is a worker running? `manage.py worker {queue}` starts one.",
-        )
+        for receiver in active_receivers(queue):
+            overdue = claimable_deliveries(receiver).filter(due_at__lt=before)
+            yield from breaches_in(
+                overdue.filter(~Exists(earlier_in_lane())),
+                what=f"deliveries to {receiver.name} are due for over {STUCK_AFTER_S} s",
+                hint=f"Is a worker running? `manage.py worker {queue}` starts one.",
+            )
     yield from breaches_in(
         Delivery.objects.filter(lease_expires_at__lt=before),
         what=f"deliveries are running under a lease that ended over {STUCK_AFTER_S} s ago",
@@ -218,11 +219,12 @@ def _check_stuck() -> Iterator[Breach]:
 
 def _check_rest() -> Iterator[Breach]:
     for queue in all_queues():
-        yield from breaches_in(
-            claimable_deliveries(queue).filter(~Exists(earlier_in_lane())),
-            what=f"deliveries in queue {queue} are still pending",
-            hint=f"Wait for the retries, or start a worker: `manage.py worker {queue}`.",
-        )
+        for receiver in active_receivers(queue):
+            yield from breaches_in(
+                claimable_deliveries(receiver).filter(~Exists(earlier_in_lane())),
+                what=f"deliveries to {receiver.name} are still pending",
+                hint=f"Wait for the retries, or start a worker: `manage.py worker {queue}`.",
+            )
     yield from breaches_in(
         Delivery.objects.filter(state=DeliveryState.RUNNING),
         what="deliveries are still running",

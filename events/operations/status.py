@@ -52,7 +52,7 @@ def _unfinished_counts() -> dict[str, dict[str, int]]:
 
 
 def _status(receiver: Receiver, counts: dict[str, int], paused: bool) -> ReceiverStatus:
-    due, oldest_due_age_s = _due(receiver)
+    due, oldest_due_age_s = (0, None) if paused else _due(receiver)
     latencies = _latencies_s(receiver)
     return ReceiverStatus(
         receiver=receiver.name,
@@ -72,8 +72,9 @@ def _status(receiver: Receiver, counts: dict[str, int], paused: bool) -> Receive
 
 
 def _due(receiver: Receiver) -> tuple[int, float | None]:
-    found = due_deliveries(receiver.queue).filter(receiver=receiver.name).order_by()
-    row = found.aggregate(count=Count("pk"), oldest=Min("due_at"), now=Min(Now()))
+    row = due_deliveries(receiver).aggregate(
+        count=Count("pk"), oldest=Min("due_at"), now=Min(Now())
+    )
     if not row["count"]:
         return 0, None
     return row["count"], max(0.0, round((row["now"] - row["oldest"]).total_seconds(), 3))

@@ -13,7 +13,7 @@ from events.delivery.drain import drain as drain_queue
 from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
 from tests.conftest import Drain, Misbehave, Publish
 from tests.probe.models import ProcessedEvent
-from tests.probe.observe import delivery, effects, let_leases_expire, make_due
+from tests.probe.observe import claim_all, delivery, effects, let_leases_expire, make_due
 from tests.probe.signals import Happened, happened
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -246,7 +246,7 @@ def test_what_this_release_does_not_know_is_left_alone(
 def test_the_attempt_is_counted_before_the_receiver_runs(publish: Publish) -> None:
     publish(1)
 
-    claimed = claim("probe", 10)
+    claimed = claim_all("probe")
 
     assert {row.attempts for row in claimed} == {1}
     assert set(Delivery.objects.filter(queue="probe").values_list("attempts", "state")) == {
@@ -267,9 +267,11 @@ def test_two_claims_never_share_a_delivery(publish: Publish) -> None:
 
 def test_a_worker_that_overslept_its_lease_changes_nothing(publish: Publish) -> None:
     publish(1)
+    Delivery.objects.exclude(receiver="probe.record").delete()
     stale = claim("probe", 10)
     let_leases_expire()
     leases.release_expired()
+    make_due()
     drain_queue("probe")
 
     with pytest.raises(settle.LeaseLost), transaction.atomic():
@@ -285,7 +287,7 @@ def test_a_shared_claim_that_lost_its_worker_is_not_counted_and_runs_alone_next(
 ) -> None:
     publish(1)
     publish(2, key="other")
-    claim("probe", 10)
+    claim_all("probe")
     let_leases_expire()
 
     leases.release_expired()
@@ -313,7 +315,7 @@ def test_a_delivery_that_kills_its_worker_alone_dies_of_it(publish: Publish) -> 
 
 def test_the_leases_of_dead_local_processes_are_released_at_once(publish: Publish) -> None:
     publish(1)
-    claim("probe", 10)
+    claim_all("probe")
     Delivery.objects.filter(queue="probe").update(
         lease_owner=f"{leases_owner_prefix()}:999999999:1"
     )

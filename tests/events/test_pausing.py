@@ -5,9 +5,12 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from events import queue
 from events.delivery.claim import claim
+from events.delivery.claimable import has_due_deliveries
 from events.delivery.effects import apply
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.operations.pausing import UnknownReceiver, pause, resume
@@ -15,7 +18,7 @@ from events.operations.signature import Unsigned
 from events.receivers import get_receiver
 from tests.conftest import Drain, Publish
 from tests.parallel import run_at_once
-from tests.probe.observe import delivery, effects
+from tests.probe.observe import claim_all, delivery, effects
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,7 +61,7 @@ def test_a_resumed_receiver_works_off_what_waited_in_order(publish: Publish, dra
 
 def test_what_runs_already_finishes(publish: Publish) -> None:
     publish(1)
-    claimed = [d for d in claim("probe", 10) if d.receiver == "probe.record"]
+    claimed = [d for d in claim_all("probe") if d.receiver == "probe.record"]
 
     pause("probe.record", by="ada", reason="a test")
     apply(get_receiver("probe.record"), claimed)
@@ -153,3 +156,24 @@ def test_status_shows_the_pause(publish: Publish) -> None:
 
     assert "probe.record (paused)" in run("events_status")
     assert Delivery.objects.filter(receiver="probe.record", state="pending").exists()
+
+
+def test_what_waits_for_a_paused_receiver_is_not_in_the_others_way(publish: Publish) -> None:
+    publish(1)
+    pause("probe.record", by="ada", reason="a test")
+
+    with CaptureQueriesContext(connection) as queries:
+        claimed = claim_all("probe")
+        has_due_deliveries("probe")
+
+    assert [d.receiver for d in claimed] == ["probe.record_batch"]
+    assert not any("'probe.record'" in query["sql"] for query in queries)
+
+
+def test_receivers_of_a_queue_take_turns(publish: Publish) -> None:
+    for number in range(6):
+        publish(number, key=str(number))
+
+    served = [claim("probe", 1)[0].receiver for _ in range(4)]
+
+    assert sorted(served) == ["probe.record"] * 2 + ["probe.record_batch"] * 2

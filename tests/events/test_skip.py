@@ -9,14 +9,13 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from events.delivery.claim import claim
 from events.models import Delivery, DeliveryState
 from events.operations import skip as skipping
 from events.operations.chunks import chunks
 from events.operations.selection import Selection
 from events.operations.signature import Unsigned
 from tests.conftest import Drain, Misbehave, Publish
-from tests.probe.observe import delivery, effects
+from tests.probe.observe import claim_all, delivery, effects
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -96,7 +95,7 @@ def test_what_a_worker_took_meanwhile_is_let_be_and_said(
     publish(1)
 
     def taken_first(ids: Any) -> Any:
-        claim("probe", 10)  # both of the probe's queue, after they were chosen
+        claim_all("probe")  # both of the probe's queue, after they were chosen
         return chunks(ids)
 
     monkeypatch.setattr(skipping, "chunks", taken_first)
@@ -112,7 +111,7 @@ def test_running_and_finished_deliveries_cannot_be_hand_picked(
     publish(1)
     drain()
     publish(2, key="another")
-    claim("probe", 10)
+    claim_all("probe")
 
     skipped = skipping.skip_chosen(
         Delivery.objects.filter(queue="probe"), by="ada", reason="no longer wanted"

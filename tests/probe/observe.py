@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
+from events.delivery.claim import claim
 from events.models import Delivery
 from tests.probe.models import Effect
 
@@ -31,3 +32,11 @@ def let_leases_expire() -> None:
     Delivery.objects.filter(lease_expires_at__isnull=False).update(
         lease_expires_at=Now() - timedelta(seconds=1)
     )
+
+
+def claim_all(queue: str) -> list[Delivery]:
+    """Claim whatever is due in a queue, receiver by receiver."""
+    claimed: list[Delivery] = []
+    while some := claim(queue, 100):
+        claimed += some
+    return claimed
