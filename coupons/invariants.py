@@ -52,7 +52,7 @@ def check_coupons(circumstances: Circumstances) -> Iterator[Breach]:
         yield from breaches_in(
             _undecided(campaign),
             what=f"registrations were delivered, but campaign {campaign.pk} did not decide them",
-            hint="`manage.py reconcile` finds and mends lost effects.",
+            hint="`manage.py explain --event ID` tells the story of one.",
             id_field="event_id",
         )
 

@@ -89,7 +89,7 @@ def check_rewards(circumstances: Circumstances) -> Iterator[Breach]:
     yield from breaches_in(
         _undecided(),
         what="registrations of invited people were delivered, but not decided",
-        hint="`manage.py reconcile` finds and mends lost effects.",
+        hint="`manage.py explain --event ID` tells the story of one.",
         id_field="event_id",
     )
 
