@@ -11,6 +11,7 @@ class PointsConfig(AppConfig):
     verbose_name = _("Points")
 
     def ready(self) -> None:
-        """Connect the receivers, register the invariants."""
+        """Connect the receivers; register the invariants, and what `explain` tells."""
         import_module("points.receivers")
         import_module("points.invariants")
+        import_module("points.explain")

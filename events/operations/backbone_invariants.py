@@ -1,7 +1,7 @@
 """I6 to I10: what must hold of events and deliveries, whatever the receivers do."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
@@ -9,16 +9,10 @@ from django.db.models.functions import Now
 
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import active_receivers, claimable_deliveries
-from events.models import (
-    AbstractProcessedEvent,
-    Attempt,
-    Delivery,
-    DeliveryState,
-    Event,
-    ReceiverState,
-)
+from events.models import AbstractProcessedEvent, Attempt, Delivery, DeliveryState, Event
 from events.operations.checksum import effect_tables
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
+from events.operations.missing import undelivered
 from events.receivers import Guarantee, Receiver, all_queues, all_receivers
 
 STUCK_AFTER_S = 60  # past its time by this much, nobody is coming for a delivery
@@ -89,7 +83,7 @@ def check_deliveries(circumstances: Circumstances) -> Iterator[Breach]:
     """I8. What is dead, skipped, paused, parked or unknown here is accounted for."""
     for receiver in all_receivers():
         yield from breaches_in(
-            _undelivered(receiver),
+            undelivered(receiver),
             what=f"events have no delivery for {receiver.name}",
             hint=f"`manage.py backfill {receiver.name} --since TIME` delivers them.",
             id_field="event_id",
@@ -177,27 +171,6 @@ def _applied_but_unfinished(receiver: Receiver) -> QuerySet[Delivery]:
         receiver=receiver.name, finished_at__isnull=True, position__isnull=False
     )
     return unfinished.filter(Exists(_inbox_rows(receiver)))
-
-
-def _undelivered(receiver: Receiver) -> QuerySet[Event]:
-    deliveries = Delivery.objects.filter(
-        event_id=OuterRef("event_id"), receiver=receiver.name, target=""
-    )
-    owed = Event.objects.filter(
-        _owed_since(receiver), type__in=[signal.type for signal in receiver.signals]
-    )
-    return owed.filter(~Exists(deliveries))
-
-
-def _owed_since(receiver: Receiver) -> Q:
-    """Return which events a receiver has deliveries of: since it was seen, and not pruned."""
-    state = ReceiverState.objects.filter(pk=receiver.name).first()
-    if state is None:
-        # No worker has noted it so far: since its first delivery, publishers know it.
-        first = Delivery.objects.filter(receiver=receiver.name).order_by("pk")
-        return Q(position__gte=first.values("event__position")[:1])
-    since: list[datetime] = [t for t in (state.first_seen_at, state.pruned_before) if t]
-    return Q(occurred_at__gte=max(since))
 
 
 def _check_stuck() -> Iterator[Breach]:

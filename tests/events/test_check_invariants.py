@@ -73,7 +73,7 @@ def forget_a_delivery() -> None:
 def count_a_failure_too_many() -> None:
     """Keep a failed attempt that could not be made."""
     Attempt.objects.create(
-        delivery=Delivery.objects.first(),
+        delivery=Delivery.objects.latest("pk"),
         number=17,
         started_at=Now(),
         ended_at=Now(),
@@ -251,8 +251,8 @@ def publish_what_nobody_knows(publish: Publish) -> None:
     """Leave a receiver, a type and a version that this release does not know."""
     for unknown in ({"receiver": "gone.away"}, {"type": "gone.happened"}, {"version": 99}):
         event = publish(300, key=f"unknown {unknown}")
-        Delivery.objects.filter(event_id=event.id).exclude(receiver="probe.record").delete()
-        changed = Delivery.objects.filter(event_id=event.id)
+        Delivery.objects.filter(event=event.id).exclude(receiver="probe.record").delete()
+        changed = Delivery.objects.filter(event=event.id)
         changed.update(due_at=Now() - LONG_AGO, **unknown)
         ReceiverState.objects.update(first_seen_at=Now())
 

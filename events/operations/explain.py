@@ -1,0 +1,293 @@
+"""The story of one user or one event: what happened, what came of it, and what is late.
+
+The backbone tells of events, deliveries and attempts. What they mean, the apps say: each registers
+a teller, which gets the subject of the story and says what it knows of it.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Now
+
+from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
+from events.operations.missing import undelivered
+from events.receivers import all_receivers
+
+MAX_EVENTS = 200  # of one story: the newest
+MAX_DEPTH = 10  # links of a chain of causes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Whose story it is."""
+
+    key: str  # of the events about them
+    name: str  # to be shown: no full address
+    related: Sequence[str] = ()  # keys of others whose unfinished events matter to them, newest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """Something that an app knows to have happened."""
+
+    at: datetime
+    text: str
+    event_id: UUID | None = None  # the event it is an effect of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remark:
+    """What an app has to say to "where is it?": an effect that is there, or why there is none."""
+
+    text: str
+    do: str = ""  # empty where nothing needs to be done
+    is_broken: bool = False  # something is wrong before any delivery could be late
+    event_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What one app tells."""
+
+    facts: Sequence[Fact] = ()
+    remarks: Sequence[Remark] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stop:
+    """One delivery in a story."""
+
+    delivery: Delivery
+    failures: tuple[Attempt, ...]  # in order of time
+    behind: Delivery | None  # the first unfinished one of its lane, where that is another
+    now: datetime  # by the database's clock
+
+    @property
+    def lasted_s(self) -> float | None:
+        """The seconds from the publishing to the end, where it has ended."""
+        end = self.delivery.finished_at
+        return (end - self.delivery.event.occurred_at).total_seconds() if end else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chapter:
+    """One event in a story, with its deliveries and the receivers that lack theirs."""
+
+    event: Event
+    stops: tuple[Stop, ...]
+    lacking: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Everything known, in order of time, but for the verdict."""
+
+    key: str
+    name: str
+    chapters: tuple[Chapter, ...]
+    facts: tuple[Fact, ...]
+    remarks: tuple[Remark, ...]
+    paused: dict[str, ReceiverState]  # by receiver
+    working_queues: frozenset[str]  # where a worker holds a lease at the moment
+    is_cut: bool  # there are earlier events, left out
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """Whom or what a teller is asked about."""
+
+    key: str
+    event_types: frozenset[str]  # of the events about it
+    done_receivers: frozenset[str]  # that have finished with such an event
+
+
+Teller = Callable[[Subject], Told]
+Finder = Callable[[str], Person | None]
+
+
+@dataclass(slots=True)
+class _Registry:
+    tellers: list[Teller] = field(default_factory=list)
+    finders: list[Finder] = field(default_factory=list)
+
+
+_registry = _Registry()
+
+
+class UnknownSubject(LookupError):
+    """Nobody has this address, or no event this id."""
+
+
+def teller(function: Teller) -> Teller:
+    """Register a function that says what an app knows of a key. It knows many it has never met."""
+    _registry.tellers.append(function)
+    return function
+
+
+def finder(function: Finder) -> Finder:
+    """Register a function that finds whose address an e-mail address is."""
+    _registry.finders.append(function)
+    return function
+
+
+def story_of_user(email: str) -> Story:
+    """Return the story of a person. Raises UnknownSubject where nobody has the address."""
+    person = next((p for find in _registry.finders if (p := find(email))), None)
+    if person is None:
+        raise UnknownSubject("There is no account with this e-mail address.")
+    newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
+    own = newest[:MAX_EVENTS]
+    events = sorted([*own, *_unfinished(person.related)], key=lambda event: event.position)
+    told = [tell(_subject(person.key, own)) for tell in _registry.tellers]
+    return _story(
+        key=person.key,
+        name=person.name,
+        events=_with_descendants(events),
+        facts=[fact for told_by in told for fact in told_by.facts],
+        remarks=[remark for told_by in told for remark in told_by.remarks],
+        is_cut=len(newest) > MAX_EVENTS,
+    )
+
+
+def story_of_event(event_id: UUID) -> Story:
+    """Return the story of an event, its causes and what it caused. Raises UnknownSubject."""
+    event = Event.objects.filter(event_id=event_id).first()
+    if event is None:
+        raise UnknownSubject(f"There is no event {event_id}.")
+    events = _with_descendants([*_causes_of(event), event])
+    ids = {event.event_id for event in events}
+    told = [tell(_subject(event.key, [event])) for tell in _registry.tellers]
+    return _story(
+        key=event.key,
+        name=f"{event.type} {event.event_id}",
+        events=events,
+        facts=[f for told_by in told for f in told_by.facts if f.event_id in ids],
+        remarks=[r for told_by in told for r in told_by.remarks if r.event_id in ids],
+        is_cut=False,
+    )
+
+
+def _unfinished(keys: Sequence[str]) -> list[Event]:
+    """Return the events with these keys that somebody has not received yet."""
+    open_ones = Delivery.objects.filter(key__in=keys, finished_at__isnull=True)
+    events = Event.objects.filter(event_id__in=open_ones.values("event_id"))
+    return list(events.order_by("-position")[:MAX_EVENTS])
+
+
+def _subject(key: str, events: Collection[Event]) -> Subject:
+    done = Delivery.objects.filter(
+        event__in=[event.event_id for event in events], state=DeliveryState.DONE
+    )
+    return Subject(
+        key=key,
+        event_types=frozenset(event.type for event in events),
+        done_receivers=frozenset(done.values_list("receiver", flat=True)),
+    )
+
+
+def _with_descendants(events: Sequence[Event]) -> list[Event]:
+    """Return the events and what they caused, generation by generation, at most MAX_EVENTS more."""
+    found = {event.event_id: event for event in events}
+    limit = len(found) + MAX_EVENTS
+    parents = list(found)
+    for _ in range(MAX_DEPTH):
+        children = Event.objects.filter(causation_id__in=parents).order_by("position")
+        new = [c for c in children[:limit] if c.event_id not in found][: limit - len(found)]
+        if not new:
+            break
+        found |= {event.event_id: event for event in new}
+        parents = [event.event_id for event in new]
+    return sorted(found.values(), key=lambda event: event.position)
+
+
+def _causes_of(event: Event) -> list[Event]:
+    causes: list[Event] = []
+    while event.causation_id and len(causes) < MAX_DEPTH:
+        cause = Event.objects.filter(event_id=event.causation_id).first()
+        if cause is None:
+            break
+        causes.append(cause)
+        event = cause
+    return causes
+
+
+def _story(
+    *,
+    key: str,
+    name: str,
+    events: list[Event],
+    facts: list[Fact],
+    remarks: list[Remark],
+    is_cut: bool,
+) -> Story:
+    stops = _stops(events)
+    lacking = _lacking(events)
+    paused = ReceiverState.objects.filter(paused_at__isnull=False)
+    leased = Delivery.objects.filter(lease_expires_at__gt=Now()).order_by()
+    return Story(
+        key=key,
+        name=name,
+        chapters=tuple(
+            Chapter(
+                event=event,
+                stops=tuple(s for s in stops if s.delivery.event_id == event.event_id),
+                lacking=tuple(name for name, ids in lacking.items() if event.event_id in ids),
+            )
+            for event in events
+        ),
+        facts=tuple(sorted(facts, key=lambda fact: fact.at)),
+        remarks=tuple(remarks),
+        paused={state.name: state for state in paused},
+        working_queues=frozenset(leased.values_list("queue", flat=True).distinct()),
+        is_cut=is_cut,
+    )
+
+
+def _stops(events: list[Event]) -> list[Stop]:
+    deliveries = list(
+        Delivery.objects.filter(event__in=[event.event_id for event in events])
+        .annotate(head=_head_of_lane(), now=Now())
+        .select_related("event")
+        .order_by("receiver", "target")
+    )
+    heads = Delivery.objects.in_bulk([d.head for d in deliveries if d.head not in {None, d.pk}])
+    failures: dict[int, list[Attempt]] = {}
+    for attempt in Attempt.objects.filter(delivery__in=deliveries).order_by("started_at", "pk"):
+        failures.setdefault(attempt.delivery_id, []).append(attempt)
+    return [
+        Stop(
+            delivery=delivery,
+            failures=tuple(failures.get(delivery.pk, ())),
+            behind=heads.get(delivery.head) if delivery.head else None,
+            now=delivery.now,
+        )
+        for delivery in deliveries
+    ]
+
+
+def _head_of_lane() -> Subquery:
+    """Return the first unfinished delivery at or before the outer one, unfinished itself."""
+    lane: QuerySet[Delivery] = Delivery.objects.filter(
+        receiver=OuterRef("receiver"),
+        target=OuterRef("target"),
+        key=OuterRef("key"),
+        position__lte=OuterRef("position"),
+        finished_at__isnull=True,
+    )
+    return Subquery(lane.order_by("position").values("pk")[:1])
+
+
+def _lacking(events: list[Event]) -> dict[str, set[UUID]]:
+    """Return, by receiver, which of the events it was owed and not given."""
+    types = {event.type for event in events}
+    ids = [event.event_id for event in events]
+    return {
+        receiver.name: set(
+            undelivered(receiver).filter(event_id__in=ids).values_list("event_id", flat=True)
+        )
+        for receiver in all_receivers()
+        if types & {signal.type for signal in receiver.signals}
+    }

@@ -1,0 +1,66 @@
+"""What points tells when somebody asks what happened to a user."""
+
+from uuid import UUID
+
+from django.db.models import Q
+
+from events.operations.explain import Fact, Remark, Subject, Told, teller
+from points.ledger import Entry, PointsAccount
+from points.rewards import RewardDecision, RewardOutcome
+
+MAX_ROWS = 50  # decisions, and entries, of one person: the newest
+
+
+@teller
+def tell(subject: Subject) -> Told:
+    """Tell the decisions about the person, invited or inviting, the entries and the balance."""
+    try:
+        user_id = UUID(subject.key)
+    except ValueError:  # an event about something else
+        return Told()
+    decisions = list(
+        RewardDecision.objects.filter(Q(invitee=user_id) | Q(inviter=user_id)).order_by("-pk")[
+            :MAX_ROWS
+        ]
+    )
+    entries = Entry.objects.filter(account=user_id).order_by("-number")[:MAX_ROWS]
+    account = PointsAccount.objects.filter(pk=user_id).first()
+    refused = [d for d in decisions if d.outcome != RewardOutcome.GRANTED]
+    return Told(
+        facts=[*map(_decided, decisions), *map(_entered, entries)],
+        remarks=[
+            *([_balance(account)] if account else []),
+            *[_refusal(decision, user_id) for decision in refused],
+        ],
+    )
+
+
+def _decided(decision: RewardDecision) -> Fact:
+    reason = f": {decision.get_reason_display()}" if decision.reason else ""
+    text = (
+        f"points: reward of account {decision.inviter_id} for inviting {decision.invitee_id}: "
+        f"{decision.outcome}{reason}"
+    )
+    return Fact(at=decision.decided_at, text=text, event_id=decision.event_id)
+
+
+def _entered(entry: Entry) -> Fact:
+    text = (
+        f"points: {entry.get_kind_display()} {entry.amount:+d} ({entry.reason or 'no reason'}), "
+        f"balance {entry.balance_after}"
+    )
+    return Fact(at=entry.occurred_at, text=text, event_id=entry.event_id)
+
+
+def _balance(account: PointsAccount) -> Remark:
+    pending = f", {account.pending} more are held back" if account.pending else ""
+    frozen = "; the account is frozen" if account.frozen_at else ""
+    return Remark(text=f"The points balance is {account.balance}{pending}{frozen}.")
+
+
+def _refusal(decision: RewardDecision, user_id: UUID) -> Remark:
+    reason = decision.get_reason_display()
+    whose = "No reward" if decision.inviter_id == user_id else "The inviter has no reward"
+    later = " yet" if decision.outcome == RewardOutcome.PENDING else ""
+    text = f"{whose} for inviting account {decision.invitee_id}{later}: {reason}."
+    return Remark(text=text, event_id=decision.event_id)
