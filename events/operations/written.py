@@ -14,6 +14,7 @@ from itertools import islice
 from typing import Any, Self
 
 from django.apps import apps
+from django.db import connection
 from django.db.models import Model
 
 ROW_LIMIT = 10_000  # keys kept of one table: more is no preview that anybody reads
@@ -145,7 +146,9 @@ def _following(sql: str) -> tuple[type[Model] | None, str]:
     model = _models_by_table().get(write["table"].strip('"')) if write else None
     if write is None or model is None:
         return None, sql
-    key = f'{write["alias"] or write["table"]}."{model._meta.pk.column}"'
+    key = f'"{model._meta.pk.column}"'
+    if connection.vendor != "sqlite":  # where UPDATE … FROM may return other tables' columns too
+        key = f"{write['alias'] or write['table']}.{key}"
     returning = _RETURNING.search(sql)
     if returning:
         return model, f"{sql[: returning.end()]} {key},{sql[returning.end() :]}"

@@ -3,11 +3,12 @@
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.management.choosing import add_selection_arguments, selection_of, show_plan
 from events.management.previewing import write_previews, write_previews_as_json
 from events.management.telling import Counter, write_json
+from events.management.usage import USAGE_ERROR
 from events.operations.preview import preview
 from events.operations.replay import REPLAYABLE_STATES, replay
 from events.operations.selection import Selection
@@ -29,6 +30,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run."""
+        if options["dry_run"] and options["preview"]:
+            raise CommandError("Choose one of --dry-run, --preview.", returncode=USAGE_ERROR)
         selection = selection_of(options)
         if options["dry_run"]:
             return show_plan(self.stdout, selection, options, would_be="replayed")
