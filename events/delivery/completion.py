@@ -51,7 +51,7 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     is rung. They are delivered out of their lanes' order: later events may have gone ahead. Two
     callers at once insert each delivery once, though both may count it.
     """
-    missing = list(_missing(receiver, events).order_by("position")[:limit])
+    missing = list(missing_to(receiver, events).order_by("position")[:limit])
     Delivery.objects.bulk_create(
         (_out_of_order(receiver, event) for event in missing), ignore_conflicts=True
     )
@@ -70,7 +70,7 @@ def _last_before(events: QuerySet[Event], moment: Any) -> int:
     return earlier.values_list("position", flat=True).first() or 0
 
 
-def _missing(receiver: Receiver, events: QuerySet[Event]) -> QuerySet[Event]:
+def missing_to(receiver: Receiver, events: QuerySet[Event]) -> QuerySet[Event]:
     """Narrow to the events that the receiver was neither given nor has applied (and pruned)."""
     this = {"event_id": OuterRef("event_id"), "receiver": receiver.name, "target": ""}
     missing = events.filter(~Exists(Delivery.objects.filter(**this)))

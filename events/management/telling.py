@@ -1,9 +1,11 @@
 """What commands tell: one JSON document on stdout, progress on a terminal's stderr."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from django.core.management.base import OutputWrapper
+from django.core.management.base import CommandError, OutputWrapper
 
 
 def write_json(out: OutputWrapper, document: dict[str, Any]) -> None:
@@ -31,3 +33,20 @@ class Counter:
         if self._err.isatty():
             self._err.write(text, str, ending="")
             self._err.flush()
+
+
+@contextmanager
+def counted(err: OutputWrapper) -> Iterator[Counter]:
+    """Show how far a block of chunks is. Ctrl-C in it ends the command with a word on what is done.
+
+    Raises CommandError then: what is committed stays, and the same command does the rest.
+    """
+    counter = Counter(err)
+    try:
+        yield counter
+    except KeyboardInterrupt:
+        raise CommandError(
+            f"Interrupted after {counter.total}. What is done stays; call it again for the rest."
+        ) from None
+    finally:
+        counter.clear()

@@ -1,13 +1,16 @@
-"""Parsing that several commands share: ids, times and exit codes."""
+"""Parsing that several commands share: ids, times, ages and exit codes."""
 
+import re
 from argparse import ArgumentTypeError
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 USAGE_ERROR = 2  # exit code; 1 means that work failed
+
+_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
 
 
 def event_id(text: str) -> UUID:
@@ -27,6 +30,14 @@ def moment(text: str) -> datetime:
     if parsed is None:
         raise ArgumentTypeError(f"{text!r} is no time. Write 2026-11-23 or 2026-11-23T08:00:00Z.")
     return parsed if timezone.is_aware(parsed) else timezone.make_aware(parsed)
+
+
+def duration(text: str) -> timedelta:
+    """Parse an age such as 90d, 12h or 2w. Raises ArgumentTypeError."""
+    found = re.fullmatch(r"([1-9][0-9]{0,4})([hdw])", text)
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no age. Write 90d, 12h or 2w (hours, days, weeks).")
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def positive(text: str) -> int:

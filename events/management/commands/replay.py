@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.management.choosing import add_selection_arguments, selection_of, show_plan
 from events.management.previewing import write_previews, write_previews_as_json
-from events.management.telling import Counter, write_json
+from events.management.telling import counted, write_json
 from events.management.usage import USAGE_ERROR
 from events.operations.preview import preview
 from events.operations.replay import REPLAYABLE_STATES, replay
@@ -37,15 +37,15 @@ class Command(BaseCommand):
             return show_plan(self.stdout, selection, options, would_be="replayed")
         if options["preview"]:
             return self._preview(selection, options)
-        counter = Counter(self.stderr)
-        count = replay(selection, limit=options["limit"], progress=counter)
-        counter.clear()
+        with counted(self.stderr) as counter:
+            count = replay(selection, limit=options["limit"], progress=counter)
         return self._sum_up(count, options)
 
     def _preview(self, selection: Selection, options: dict[str, Any]) -> None:
         found = preview(selection, limit=options["limit"])
         if options["json"]:
-            fails = write_previews_as_json(self.stdout, found, Counter(self.stderr))
+            with counted(self.stderr) as counter:
+                fails = write_previews_as_json(self.stdout, found, counter)
         else:
             fails = write_previews(self.stdout, found)
         if fails:

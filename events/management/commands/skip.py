@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.management.choosing import add_selection_arguments, selection_of, show_plan
-from events.management.telling import Counter, write_json
+from events.management.telling import counted, write_json
 from events.management.usage import USAGE_ERROR
 from events.operations.signature import Unsigned, signed
 from events.operations.skip import SKIPPABLE_STATES, skip
@@ -34,11 +34,10 @@ class Command(BaseCommand):
             raise CommandError(str(error), returncode=USAGE_ERROR) from None
         if options["dry_run"]:
             return show_plan(self.stdout, selection, options, would_be="skipped")
-        counter = Counter(self.stderr)
-        skipped, let_be = skip(
-            selection, by=by, reason=reason, limit=options["limit"], progress=counter
-        )
-        counter.clear()
+        with counted(self.stderr) as counter:
+            skipped, let_be = skip(
+                selection, by=by, reason=reason, limit=options["limit"], progress=counter
+            )
         return self._sum_up(skipped, let_be, options)
 
     def _sum_up(self, skipped: int, let_be: int, options: dict[str, Any]) -> None:

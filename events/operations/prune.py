@@ -1,0 +1,98 @@
+"""Delete finished deliveries and failed attempts beyond their age.
+
+Never unfinished work with its attempts, never events, never processed ids: an inbox must remember
+what it has applied for ever, or a replay would apply it again.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.db.models import Q, QuerySet
+
+from events.models import Attempt, Delivery, ReceiverState
+from events.operations.chunks import CHUNK_SIZE, Progress, in_short_transaction, silent
+from events.receivers import all_receivers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """How many rows were deleted."""
+
+    deliveries: int
+    attempts: int
+
+
+def prune(cutoff: datetime, *, progress: Progress = silent) -> Pruned:
+    """Delete what finished before `cutoff`, and attempts from before it of what is finished.
+
+    First every receiver's `pruned_before` is moved up to `cutoff`, so that nobody takes a delivery
+    that is gone for one that never was. In chunks that commit: stopped half-way, another call does
+    the rest. `progress` hears how many rows of a chunk went.
+    """
+    names = in_short_transaction(partial(_mark, cutoff))
+    deliveries = attempts = 0
+    for name in names:
+        while gone := in_short_transaction(partial(_delete_deliveries, name, cutoff)):
+            deliveries += gone.deliveries
+            attempts += gone.attempts
+            progress(gone.deliveries + gone.attempts)
+    attempts += _prune_attempts(cutoff, progress)
+    return Pruned(deliveries=deliveries, attempts=attempts)
+
+
+def planned_prune(cutoff: datetime) -> Pruned:
+    """Return how many rows `prune` would delete."""
+    deliveries = _prunable(cutoff)
+    attempts = Attempt.objects.filter(
+        Q(delivery__in=deliveries) | Q(ended_at__lt=cutoff, delivery__finished_at__isnull=False)
+    )
+    return Pruned(deliveries=deliveries.count(), attempts=attempts.count())
+
+
+def _mark(cutoff: datetime) -> list[str]:
+    """Note, for every receiver, that finished deliveries may be gone. Return their names."""
+    ReceiverState.objects.bulk_create(
+        (ReceiverState(name=receiver.name) for receiver in all_receivers()), ignore_conflicts=True
+    )
+    earlier = Q(pruned_before__isnull=True) | Q(pruned_before__lt=cutoff)
+    ReceiverState.objects.filter(earlier).update(pruned_before=cutoff)
+    return list(ReceiverState.objects.order_by("name").values_list("name", flat=True))
+
+
+def _prunable(cutoff: datetime) -> QuerySet[Delivery]:
+    # The events' own time too: `pruned_before` speaks of it, and clocks may differ.
+    return Delivery.objects.filter(finished_at__lt=cutoff, event__occurred_at__lt=cutoff)
+
+
+def _delete_deliveries(receiver: str, cutoff: datetime) -> Pruned | None:
+    """Delete a receiver's oldest finished deliveries, with their attempts. None: none is left."""
+    oldest = _prunable(cutoff).filter(receiver=receiver).order_by("finished_at")
+    # Locked first: what an operator replays at this moment is not finished any more.
+    locked = [delivery.pk for delivery in oldest.select_for_update(of=("self",))[:CHUNK_SIZE]]
+    if not locked:
+        return None
+    _, deleted = Delivery.objects.filter(pk__in=locked).delete()
+    return Pruned(
+        deliveries=deleted[Delivery._meta.label], attempts=deleted.get(Attempt._meta.label, 0)
+    )
+
+
+def _prune_attempts(cutoff: datetime, progress: Progress) -> int:
+    """Delete the old attempts of what finished since; those of unfinished work are passed over."""
+    total = 0
+    old = Attempt.objects.filter(ended_at__lt=cutoff).order_by("ended_at", "pk")
+    rows = list(old.values_list("ended_at", "pk")[:CHUNK_SIZE])
+    while rows:
+        gone = in_short_transaction(partial(_delete_attempts, [pk for _, pk in rows]))
+        total += gone
+        progress(gone)
+        ended_at, pk = rows[-1]
+        rest = old.filter(Q(ended_at__gt=ended_at) | Q(ended_at=ended_at, pk__gt=pk))
+        rows = list(rest.filter(ended_at__gte=ended_at).values_list("ended_at", "pk")[:CHUNK_SIZE])
+    return total
+
+
+def _delete_attempts(ids: list[int]) -> int:
+    finished = Attempt.objects.filter(pk__in=ids, delivery__finished_at__isnull=False)
+    return finished.delete()[0]
