@@ -93,7 +93,7 @@ def web_server(**overrides: str) -> Iterator[str]:
         "--no-proxy-headers",
     ]
     with running(sys.executable, "-m", "uvicorn", *arguments, **overrides):
-        wait_until(lambda: _answers(f"{address}/livez"))
+        wait_until(lambda: answers(f"{address}/livez"))
         yield address
 
 
@@ -124,7 +124,8 @@ def _descendants(pid: int) -> list[psutil.Process]:
         return []
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Tell whether a URL is answered with 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
             return bool(answer.status == 200)

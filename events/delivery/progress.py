@@ -36,14 +36,17 @@ class Progress:
         """Make a cluster's file. Until it has started, the cluster counts as busy."""
         path.write_bytes(bytes(_FIELDS * _SIZE_BYTES))
         progress = Progress(path)
-        now = time.monotonic()
-        progress._set(_LOOKED, now + PATIENCE_S)
-        progress._set(_BUSY_UNTIL, now + 2 * PATIENCE_S)
+        progress._set(_BUSY_UNTIL, time.monotonic() + 2 * PATIENCE_S)
         return progress
 
     def looked(self) -> None:
         """Stamp: the pusher looks for bells."""
         self._set(_LOOKED, time.monotonic())
+
+    @property
+    def has_come_up(self) -> bool:
+        """Tell whether the cluster got so far as to look for bells."""
+        return self._get(_LOOKED) > 0
 
     def taken(self) -> None:
         """Stamp: the pusher has taken a bell; a drain must follow."""

@@ -21,7 +21,6 @@ WATCH_PATIENCE_S = 30.0
 SWEEP_PATIENCE_S = 300.0  # far beyond the time limits of a database connection
 RESTART_DELAY_S = 1.0
 MAX_RESTART_DELAY_S = 30.0
-HEALTHY_AFTER_S = 60.0  # a cluster that lived this long starts over with the short delay
 ROOT = Path(events.__file__).resolve().parent.parent
 
 
@@ -62,11 +61,11 @@ class Cluster:
             self.kill()
 
     def restart_if_dead(self) -> None:
-        """Start the cluster again once it has ended, later and later while it keeps ending."""
+        """Start the cluster again once it has ended, later and later while it does not come up."""
         if self.is_running:
             return
         lived_s = time.monotonic() - self.started_at
-        if lived_s > HEALTHY_AFTER_S:
+        if self.progress.has_come_up:  # it was killed, and did not fail
             self.failures = 0
         delay_s = min(RESTART_DELAY_S * 2**self.failures, MAX_RESTART_DELAY_S)
         if lived_s < delay_s:

@@ -1,85 +1,96 @@
-"""A process is killed at every step between the commit of a sign-up and its last effect."""
+"""A sign-up is complete or absent wherever its process dies, and a cluster may die at its bell.
+
+Every point of `crashpoints` is passed for real, here or in `test_any_receiver`: one that is not
+fails its test.
+"""
+
+from functools import partial
+from pathlib import Path
 
 import pytest
-from django.contrib.auth import get_user_model
 
+from accounts.models import User
 from coupons.models import Coupon
-from events.delivery import sweep
 from events.models import Delivery, Event
 from points.models import Entry
-from tests.conftest import Drain
-from tests.faults.world import open_campaign_and_rule, register
-from tests.probe.observe import make_due
-from tests.processes import run_script, wait_until, worker
+from tests.faults.any_receiver import crash_cases, recover
+from tests.faults.checks import check_everything
+from tests.faults.crashpoints import (
+    CRASHPOINTS,
+    NOTES,
+    VARIABLE,
+    CrashPoint,
+    Stage,
+    points_of,
+)
+from tests.faults.forks import NeverReached, crash
+from tests.faults.stimuli import set_scene
+from tests.faults.world import register
+from tests.processes import wait_until, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-SIGKILLED = -9
-KILL = "import os, signal\ndef die(*a, **k): os.kill(os.getpid(), signal.SIGKILL)\n"
-BEFORE = "\noriginal = {where}.{name}\n{where}.{name} = die\n"
-AFTER = """
-original = {where}.{name}
-def then_die(*args, **kwargs):
-    original(*args, **kwargs)
-    die()
-{where}.{name} = then_die
-"""
-DRAIN = """
-from events.delivery.drain import drain
-from tests.conftest import Drain
-from tests.probe.observe import make_due
-drain("coupons")
-drain("points")
-"""
-# Every step of a drain, in its order: the module, the function, and on which side of it to die.
-STEPS = {
-    "before the claim": ("events.delivery.drain", "claim", BEFORE),
-    "after the claim": ("events.delivery.drain", "claim", AFTER),
-    "before the inbox row": ("events.delivery.effects", "_insert_into_inbox", BEFORE),
-    "after the inbox row": ("events.delivery.effects", "_insert_into_inbox", AFTER),
-    "before the effect": ("events.delivery.effects", "_call", BEFORE),
-    "after the effect": ("events.delivery.effects", "_call", AFTER),
-    "before the verdict": ("events.delivery.settle", "finish", BEFORE),
-    "after the verdict, before the commit": ("events.delivery.settle", "finish", AFTER),
-    "after the commit": ("events.delivery.drain", "apply", AFTER),
-}
+EMAIL = "b@example.com"
+STORED = {"registration.committed", "bell.before", "bell.enqueued"}
 
 
-def test_a_crash_between_commit_and_signal_loses_nothing(drain: Drain) -> None:
-    inviter = open_campaign_and_rule(drain)
-    script = KILL + (
-        "import events.outbox\n"
-        "events.outbox._Announcement.__call__ = die\n"
-        "from accounts.services import register\n"
-        "register(email='b@example.com', password='correct-horse-7', "
-        f"referral_code='{inviter.referral_code}')\n"
-    )
+@pytest.mark.parametrize("point", points_of(Stage.REGISTRATION), ids=lambda point: point.name)
+def test_a_sign_up_whose_process_dies_is_complete_or_absent(point: CrashPoint) -> None:
+    inviter = set_scene().inviter
 
-    exit_code = run_script(script)
+    crash(partial(register, EMAIL, inviter), point)
 
-    assert exit_code == SIGKILLED
-    invitee = get_user_model().objects.get(email="b@example.com")
-    with worker("coupons", "points"):
-        wait_until(lambda: Coupon.objects.filter(user=invitee).count() == 1)
-        wait_until(lambda: Entry.objects.filter(account__user=inviter).count() == 1)
+    is_stored = point.name in STORED
+    assert User.objects.filter(email=EMAIL).exists() == is_stored
+    assert Event.objects.filter(type="accounts.user_registered").count() == 1 + is_stored
+    recover()
+    assert Coupon.objects.count() == 1 + is_stored
+    assert Entry.objects.count() == is_stored
+    assert check_everything() == []
 
 
-@pytest.mark.parametrize("step", STEPS)
-def test_a_drain_killed_at_any_step_leads_to_one_coupon_and_one_reward(
-    step: str, drain: Drain
-) -> None:
-    inviter = open_campaign_and_rule(drain)
-    invitee = register("b@example.com", inviter)
-    where, name, side = STEPS[step]
-    script = KILL + f"import {where}\n" + side.format(where=where, name=name) + DRAIN
+def test_a_sign_up_whose_process_died_can_be_made_again() -> None:
+    inviter = set_scene().inviter
+    crash(partial(register, EMAIL, inviter), CRASHPOINTS["registration.uncommitted"])
 
-    exit_code = run_script(script)
-    sweep.sweep()
-    make_due()
-    drain()
+    register(EMAIL, inviter)
 
-    assert exit_code == SIGKILLED
-    assert Coupon.objects.filter(user=invitee).count() == 1
-    assert Entry.objects.filter(account__user=inviter).count() == 1
-    assert set(Delivery.objects.values_list("state", flat=True)) == {"done"}
-    assert Event.objects.filter(type="accounts.user_registered").count() == 2
+    recover()
+    assert check_everything() == []
+
+
+def test_clusters_that_die_at_each_step_of_a_bell_lose_nothing(tmp_path: Path) -> None:
+    inviter = set_scene().inviter
+    names = [point.name for point in points_of(Stage.CLUSTER)]
+    deadly = {VARIABLE: ",".join(names), NOTES: str(tmp_path)}
+
+    with worker("coupons", **deadly):
+        for number in range(len(names) + 1):
+            register(f"b{number}@example.com", inviter)
+            died = number
+            wait_until(
+                lambda died=died: len(list(tmp_path.iterdir())) > died or _all_died(tmp_path)
+            )  # type: ignore[misc]
+        wait_until(lambda: not _open_deliveries("coupons"))
+
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    assert Coupon.objects.count() == len(names) + 2
+
+
+def test_a_point_that_is_not_passed_is_an_error() -> None:
+    with pytest.raises(NeverReached, match=r"effect\.inside was not passed"):
+        crash(lambda: None, CRASHPOINTS["effect.inside"])
+
+
+def test_every_point_has_a_test() -> None:
+    here = points_of(Stage.REGISTRATION, Stage.CLUSTER)
+
+    assert {*here, *(point for _, point in crash_cases())} == set(CRASHPOINTS.values())
+
+
+def _all_died(notes: Path) -> bool:
+    return len(list(notes.iterdir())) == len(points_of(Stage.CLUSTER))
+
+
+def _open_deliveries(queue: str) -> bool:
+    return Delivery.objects.filter(queue=queue, finished_at__isnull=True).exists()

@@ -2,6 +2,13 @@ from importlib import import_module
 
 from django.apps import AppConfig
 
+INSTALLED = (
+    "tests.probe.sabotage",
+    "tests.probe.next_release",
+    "tests.probe.roles",
+    "tests.faults.crashpoints",
+)
+
 
 class ProbeConfig(AppConfig):
     """An app of the tests': a publisher and receivers whose behaviour rows can steer."""
@@ -11,5 +18,5 @@ class ProbeConfig(AppConfig):
 
     def ready(self) -> None:
         import_module("tests.probe.receivers")
-        import_module("tests.probe.sabotage").install()
-        import_module("tests.probe.next_release").install()
+        for name in INSTALLED:
+            import_module(name).install()

@@ -1,0 +1,73 @@
+"""A cluster that ends is started again: at once where it worked, later and later where it fails."""
+
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from events.delivery import progress, supervisor
+from events.delivery.supervisor import MAX_RESTART_DELAY_S, RESTART_DELAY_S, Cluster
+
+
+class Clock:
+    """A monotonic clock that only tests move."""
+
+    now = 1000.0
+
+    def monotonic(self) -> float:
+        """Return the time."""
+        return self.now
+
+
+class Ended:
+    """A process that has ended already."""
+
+    pid, returncode = 2**22 + 1, 1  # beyond the highest pid there can be
+
+    def poll(self) -> int:
+        """Return its exit code."""
+        return self.returncode
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
+    """Let clusters end as soon as they start; return when each was started."""
+    times: list[float] = []
+    clock = Clock()
+
+    def start(*args: Any, **kwargs: Any) -> Ended:
+        times.append(clock.now)
+        return Ended()
+
+    monkeypatch.setattr(supervisor, "time", clock)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(progress, "path_of", lambda pid, queue: tmp_path / queue)
+    return times
+
+
+def watch(cluster: Cluster, seconds: int) -> None:
+    """Look after a cluster each second."""
+    for _ in range(seconds):
+        supervisor.time.now += 1  # type: ignore[attr-defined]
+        cluster.restart_if_dead()
+
+
+def test_a_cluster_that_fails_at_its_start_is_started_later_and_later(starts: list[float]) -> None:
+    watch(Cluster("coupons"), seconds=200)
+
+    delays = [later - earlier for earlier, later in pairwise(starts)]
+    assert delays[:4] == [RESTART_DELAY_S, 2, 4, 8]
+    assert delays[-1] == MAX_RESTART_DELAY_S
+
+
+def test_a_cluster_that_was_at_work_is_started_at_once_however_often_it_is_killed(
+    starts: list[float],
+) -> None:
+    cluster = Cluster("coupons")
+    for _ in range(10):
+        cluster.progress.looked()
+        watch(cluster, seconds=1)
+
+    assert len(starts) == 11
