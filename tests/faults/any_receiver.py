@@ -8,7 +8,7 @@ import copy
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -95,7 +95,7 @@ def undisturbed(case: Case, times: int = 1) -> Effects:
 
 def problems_of_one_delivery(case: Case) -> Problems:
     """Deliver once, undisturbed: the control run itself must be sound."""
-    return _problems_after(case, lambda owed: drain_everything())
+    return problems_after(case, lambda owed: drain_everything())
 
 
 def problems_after_a_crash(case: Case, point: CrashPoint) -> Problems:
@@ -108,7 +108,8 @@ def problems_after_a_crash(case: Case, point: CrashPoint) -> Problems:
         recover()
 
     is_dead = lost and receiver.guarantee is Guarantee.AT_MOST_ONCE
-    return _problems_after(case, crash_and_recover, is_dead=is_dead)
+    state = DeliveryState.DEAD if is_dead else DeliveryState.DONE
+    return problems_after(case, crash_and_recover, states={state})
 
 
 def problems_of_two_deliveries(case: Case) -> Problems:
@@ -120,7 +121,7 @@ def problems_of_two_deliveries(case: Case) -> Problems:
         replay(Selection(state=DeliveryState.DONE, receiver=case.receiver))
         drain_everything()
 
-    return _problems_after(case, deliver_twice, calls_allowed=allowed)
+    return problems_after(case, deliver_twice, calls_allowed=allowed)
 
 
 def problems_of_shuffled_copies(case: Case, seed: int) -> Problems:
@@ -137,7 +138,7 @@ def problems_of_shuffled_copies(case: Case, seed: int) -> Problems:
             run_at_once([partial(drain, receiver.queue)] * THREADS)
         drain_everything()  # what followed
 
-    return _problems_after(case, deliver_copies, times=SHUFFLED)
+    return problems_after(case, deliver_copies, times=SHUFFLED)
 
 
 def crash_at(receiver: Receiver, point: CrashPoint) -> None:
@@ -161,12 +162,12 @@ def _owed(case: Case, times: int) -> list[Delivery]:
     return provoke(get_receiver(case.receiver), get_signal(case.type), times=times)
 
 
-def _problems_after(
+def problems_after(
     case: Case,
     deliver: Callable[[list[Delivery]], object],
     *,
     times: int = 1,
-    is_dead: bool = False,
+    states: Collection[str] = (DeliveryState.DONE,),
     calls_allowed: int = 1,
 ) -> Problems:
     """Make the receiver be owed something, deliver it somehow, and return what is wrong then."""
@@ -177,7 +178,7 @@ def _problems_after(
         before = snapshot()
         deliver(owed)
         changed = change(before, snapshot())
-        problems = _problems_of_state(owed, DeliveryState.DEAD if is_dead else DeliveryState.DONE)
+        problems = _problems_of_state(owed, states)
         if receiver.guarantee is Guarantee.EXACTLY_ONCE:
             problems += _differences(expected, changed)
             problems += _problems_of_inbox(receiver, owed)
@@ -191,12 +192,12 @@ def _problems_after(
         return problems
 
 
-def _problems_of_state(owed: Sequence[Delivery], state: DeliveryState) -> Problems:
+def _problems_of_state(owed: Sequence[Delivery], states: Collection[str]) -> Problems:
     now = Delivery.objects.filter(pk__in=[delivery.pk for delivery in owed])
     return [
         f"{delivery} is {delivery.state} after {delivery.attempts} attempts ({delivery.last_error})"
         for delivery in now
-        if delivery.state != state or not 1 <= delivery.attempts <= COPIES
+        if delivery.state not in states or not 1 <= delivery.attempts <= COPIES
     ]
 
 

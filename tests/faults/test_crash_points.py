@@ -31,6 +31,7 @@ from tests.processes import wait_until, worker
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 EMAIL = "b@example.com"
+LONG_S = 90.0  # a cluster frozen by a death is seen to be, killed and started, several times
 STORED = {"registration.committed", "bell.before", "bell.enqueued"}
 
 
@@ -65,16 +66,13 @@ def test_clusters_that_die_at_each_step_of_a_bell_lose_nothing(tmp_path: Path) -
     deadly = {VARIABLE: ",".join(names), NOTES: str(tmp_path)}
 
     with worker("coupons", **deadly):
-        for number in range(len(names) + 1):
+        for number in range(1, len(names) + 1):
             register(f"b{number}@example.com", inviter)
-            died = number
-            wait_until(
-                lambda died=died: len(list(tmp_path.iterdir())) > died or _all_died(tmp_path)
-            )  # type: ignore[misc]
-        wait_until(lambda: not _open_deliveries("coupons"))
+            wait_until(partial(_have_died, tmp_path, number), LONG_S)
+        wait_until(lambda: not _open_deliveries("coupons"), LONG_S)
 
     assert {path.name for path in tmp_path.iterdir()} == set(names)
-    assert Coupon.objects.count() == len(names) + 2
+    assert Coupon.objects.count() == len(names) + 1
 
 
 def test_a_point_that_is_not_passed_is_an_error() -> None:
@@ -88,8 +86,8 @@ def test_every_point_has_a_test() -> None:
     assert {*here, *(point for _, point in crash_cases())} == set(CRASHPOINTS.values())
 
 
-def _all_died(notes: Path) -> bool:
-    return len(list(notes.iterdir())) == len(points_of(Stage.CLUSTER))
+def _have_died(notes: Path, number: int) -> bool:
+    return len(list(notes.iterdir())) >= number
 
 
 def _open_deliveries(queue: str) -> bool:
