@@ -47,9 +47,12 @@ def session_ended_before(number: int) -> Iterator[Cut]:
         commit()
 
     connection.ensure_connection()
-    with mock.patch.object(connection, "_commit", counted_commit):
-        with connection.execute_wrapper(execute), suppress(DatabaseError):
-            yield cut
+    with (
+        mock.patch.object(connection, "_commit", counted_commit),
+        connection.execute_wrapper(execute),
+        suppress(DatabaseError),
+    ):
+        yield cut
     connection.close_if_unusable_or_obsolete()
     connection.close()
 
