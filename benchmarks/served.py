@@ -19,18 +19,20 @@ HOST = "127.0.0.1"
 PASSWORD = "correct-horse-7"  # noqa: S105
 
 
-def prepare(directory: str, workers: int) -> None:
+def prepare(directory: str, workers: int, settings: str = "project.settings") -> None:
     """Migrate an empty database, open a campaign and a reward rule, set Django up here."""
     os.environ.update(
         USHER_VAR=directory,
         PASSWORD_HASHER="cheap",  # noqa: S106
         RATE_LIMITS="off",
         QUEUE_WORKERS=str(workers),
-        DJANGO_SETTINGS_MODULE="project.settings",
+        DJANGO_SETTINGS_MODULE=settings,
         PYTHONPATH=str(ROOT),
     )
     subprocess.run(
-        [sys.executable, "manage.py", "migrate", "--verbosity", "0"], cwd=ROOT, check=True
+        [sys.executable, "manage.py", "migrate", "--run-syncdb", "--verbosity", "0"],
+        cwd=ROOT,
+        check=True,
     )
     import django
 

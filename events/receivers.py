@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 from typing import Any, TypeVar
 
 from django.apps import apps
@@ -131,6 +132,11 @@ def _refuse_contradictions(receiver: Receiver) -> None:
     exactly_once = receiver.guarantee is Guarantee.EXACTLY_ONCE
     problems = {
         "names no signal": not receiver.signals,
+        "is `async def` or yields, so calling it would run nothing; make it an ordinary function": (
+            iscoroutinefunction(receiver.function)
+            or isgeneratorfunction(receiver.function)
+            or isasyncgenfunction(receiver.function)
+        ),
         "is exactly_once and needs `inbox=`, its app's ProcessedEvent": exactly_once
         and receiver.inbox is None,
         "takes batches, which only exactly_once receivers can": receiver.batch and not exactly_once,

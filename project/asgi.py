@@ -6,6 +6,7 @@ from typing import cast
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+os.environ["USHER_WEB"] = "1"  # settings: requests must be answered in time, commands need not
 django_application = get_asgi_application()
 
 from project.bodies import Application, BodyLimit  # noqa: E402  it imports what Django sets up

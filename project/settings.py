@@ -133,6 +133,7 @@ USES_SQLITE = _database["ENGINE"] == "django.db.backends.sqlite3"
 _options: dict[str, Any] = _database.setdefault("OPTIONS", {})  # of the URL's query: kept
 # Drains and commands hold one connection for their whole life; a web request must not.
 IS_WORKER = env.bool("USHER_WORKER", default=sys.argv[1:2] == ["worker"])
+IS_WEB = env.bool("USHER_WEB", default=False) and not IS_WORKER  # set by asgi.py and wsgi.py
 
 if USES_SQLITE:
     _database["ENGINE"] = "project.sqlite3"
@@ -147,16 +148,32 @@ if USES_SQLITE:
     _database["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}  # several connections need a file
 else:
     _database["CONN_HEALTH_CHECKS"] = True
-    _options.setdefault("connect_timeout", 5)
+    # A machine or a link that vanishes is noticed by the kernel, not only by the next restart.
+    for _name, _value in {
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,  # milliseconds
+    }.items():
+        _options.setdefault(_name, _value)
     _database["CONN_MAX_AGE"] = None if IS_WORKER else 0
+    _limits = ""
     if not IS_WORKER:  # Django's pool is unsafe under fork, and django-q2 forks
-        _options["pool"] = {"min_size": 2, "max_size": 16, "timeout": 5}
+        # reconnect_timeout: the pool's own attempts would come later and later, up to minutes;
+        # after it, the next request makes one.
+        _options["pool"] = {"min_size": 2, "max_size": 16, "timeout": 5, "reconnect_timeout": 1}
     else:
         # A stopped worker's open transaction must not block the one that takes its work over.
-        _options["options"] = (
-            f"{_options.get('options', '')} "
-            "-c idle_in_transaction_session_timeout=25s -c lock_timeout=5s"
+        _limits = "-c idle_in_transaction_session_timeout=25s -c lock_timeout=5s"
+    if IS_WEB:  # commands may take their time
+        from project.postgres import TimedConnection
+
+        _options["pool"]["connection_class"] = TimedConnection
+        _limits = (
+            "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=25s"
         )
+    _options["options"] = f"{_limits} {_options.get('options', '')}".strip()  # the URL's count last
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {

@@ -6,7 +6,14 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import (
+    DatabaseError,
+    Error,
+    InterfaceError,
+    OperationalError,
+    connection,
+    transaction,
+)
 
 from events.delivery.progress import told
 
@@ -44,7 +51,18 @@ def _is_lock_or_connection(text: str) -> bool:
     return any(word in text for word in ("locked", "connection", "server closed", "terminating"))
 
 
-def repeated(transaction: Callable[[], T]) -> T:
+def is_database_well() -> bool:
+    """Tell whether the database answers now, at the first asking, and would let us write."""
+    try:
+        connection.close_if_unusable_or_obsolete()
+        with transaction.atomic(), connection.cursor() as cursor:  # SQLite: takes its write lock
+            cursor.execute("SELECT 1")
+    except Error:
+        return False
+    return True
+
+
+def repeated(work: Callable[[], T]) -> T:
     """Run a transaction, again where it met a conflict; raise the last conflict after TRIES.
 
     What it does must be only in the database: it may run several times.
@@ -52,7 +70,7 @@ def repeated(transaction: Callable[[], T]) -> T:
     for number in range(1, TRIES + 1):
         told().busy_for(0)
         try:
-            return transaction()
+            return work()
         except Exception as error:
             if not is_conflict(error) or number == TRIES:
                 raise

@@ -14,9 +14,9 @@ from events import queue as doorbell
 from events.delivery import settle
 from events.delivery.claim import LEASE_S, claim
 from events.delivery.claimable import has_due_deliveries
-from events.delivery.conflict import is_conflict, repeated
+from events.delivery.conflict import is_conflict, is_database_well, repeated
 from events.delivery.effects import apply, time_limit_s
-from events.delivery.failure import describe
+from events.delivery.failure import Failure, describe
 from events.delivery.pace import Pace
 from events.delivery.progress import told
 from events.delivery.stopping import is_stopping
@@ -36,7 +36,11 @@ Lane = tuple[str, str, str]
 
 def drain(queue: str, budget_s: float = DRAIN_BUDGET_S) -> int:
     """Deliver what is due in a queue, for about `budget_s` at most. Return how many are done."""
-    told().begun()
+    with told().draining():
+        return _drain(queue, budget_s)
+
+
+def _drain(queue: str, budget_s: float) -> int:
     deadline = time.monotonic() + budget_s
     pace = Pace()
     done = 0
@@ -116,9 +120,7 @@ class _ClaimRun:
         started_at: datetime,
     ) -> None:
         if receiver.guarantee is Guarantee.EXACTLY_ONCE and is_conflict(error):
-            logger.warning("%s: handed back after conflicts: %s", receiver.name, error)
-            self.failed_lanes.update(map(_lane, deliveries))
-            _hand_back(deliveries, delay_s=CONFLICT_DELAY_S)
+            self._after_conflicts(receiver, deliveries, error, started_at)
         elif len(deliveries) == 1:
             self._fail(receiver, deliveries[0], error, started_at)
         elif self._is_too_late():  # one of them took all the time: each runs alone next
@@ -127,6 +129,30 @@ class _ClaimRun:
             middle = len(deliveries) // 2
             self.deliver_together(receiver, deliveries[:middle])
             self.deliver_together(receiver, deliveries[middle:])
+
+    def _after_conflicts(
+        self,
+        receiver: Receiver,
+        deliveries: Sequence[Delivery],
+        error: Exception,
+        started_at: datetime,
+    ) -> None:
+        """Hand back what has lost race after race, at first with no blame.
+
+        The second time each runs alone; and one that loses again then, with the database well, is
+        its own opponent: a receiver that closes its connection, or locks itself out.
+        """
+        again = any(delivery.fingerprint == settle.EXCUSED for delivery in deliveries)
+        if again and len(deliveries) == 1 and is_database_well():
+            return self._fail(receiver, deliveries[0], error, started_at)
+        logger.warning("%s: handed back after conflicts: %s", receiver.name, error)
+        self.failed_lanes.update(map(_lane, deliveries))
+        return _hand_back(
+            deliveries,
+            delay_s=CONFLICT_DELAY_S,
+            run_alone=True if again else None,
+            excuse=describe(error),
+        )
 
     def _fail(
         self, receiver: Receiver, delivery: Delivery, error: Exception, started_at: datetime
@@ -146,9 +172,15 @@ class _ClaimRun:
 
 
 def _hand_back(
-    deliveries: Sequence[Delivery], *, delay_s: float = 0, run_alone: bool | None = None
+    deliveries: Sequence[Delivery],
+    *,
+    delay_s: float = 0,
+    run_alone: bool | None = None,
+    excuse: Failure | None = None,
 ) -> None:
-    repeated(lambda: settle.hand_back(deliveries, delay_s=delay_s, run_alone=run_alone))
+    repeated(
+        lambda: settle.hand_back(deliveries, delay_s=delay_s, run_alone=run_alone, excuse=excuse)
+    )
 
 
 def _lane(delivery: Delivery) -> Lane:

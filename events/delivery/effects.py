@@ -86,7 +86,9 @@ def _call(receiver: Receiver, events: list[Event[Any]]) -> None:
     try:
         argument = events if receiver.batch else events[0]
         call_within(time_limit_s(receiver), receiver.function, argument)
-    except SystemExit as error:  # of sys.exit, or ReceiverTimedOut
+    except Exception:
+        raise
+    except BaseException as error:  # sys.exit, ReceiverTimedOut, whatever: the worker lives on
         raise ReceiverFailed(f"{type(error).__name__}: {error}") from error
 
 

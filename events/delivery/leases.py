@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from events.delivery import settle
+from events.delivery.availability import availability
 from events.delivery.failure import Failure
 from events.delivery.owner import is_dead, is_local
 from events.models import Delivery, DeliveryState
@@ -22,6 +23,13 @@ DIED = Failure(
     message="The worker process ended, or overslept its lease, while it ran this delivery alone.",
     traceback="",
     fingerprint="worker-died",
+)
+
+AWAY = Failure(
+    error_class="DatabaseAway",
+    message="The database was away while this delivery ran. That was not held against it.",
+    traceback="",
+    fingerprint=settle.EXCUSED,
 )
 
 
@@ -49,17 +57,29 @@ def _release(condition: Q) -> int:
         locked = list(
             _leased().filter(condition).select_for_update(skip_locked=True)[:RELEASE_LIMIT]
         )
+        shared = [d for d in locked if not d.run_alone and not _is_at_most_once(d)]
+        victims = [d for d in locked if d not in shared and _is_victim(d)]
         for delivery in locked:
-            if delivery.run_alone or _is_at_most_once(delivery):
+            if delivery not in shared and delivery not in victims:
                 _count(delivery)
-        _release_uncounted([d for d in locked if not d.run_alone and not _is_at_most_once(d)])
+        _release_uncounted(shared)
+        _release_uncounted(victims, **settle.excused(AWAY))
     if locked:
         logger.warning("Released %d deliveries of workers that died or overslept.", len(locked))
     return len(locked)
 
 
-def _release_uncounted(deliveries: list[Delivery]) -> None:
-    """Put back deliveries of a shared claim: which of them killed the worker is not known.
+def _is_victim(delivery: Delivery) -> bool:
+    """Tell whether an outage of the database is why a delivery that ran alone has no verdict."""
+    return (
+        availability.was_away_lately()
+        and delivery.fingerprint != settle.EXCUSED
+        and not _is_at_most_once(delivery)
+    )
+
+
+def _release_uncounted(deliveries: list[Delivery], **changed: object) -> None:
+    """Put back deliveries that are not known to have killed their worker.
 
     They run alone next, so that one killer cannot take others with it again.
     """
@@ -69,6 +89,7 @@ def _release_uncounted(deliveries: list[Delivery]) -> None:
         attempts=F("attempts") - 1,
         run_alone=True,
         **settle.UNLEASED,
+        **changed,
     )
 
 

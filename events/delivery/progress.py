@@ -4,13 +4,17 @@ django-q2's own heartbeat comes from its guard, and stays fresh while the cluste
 worker killed while it waits for a task keeps the queue's lock for ever (django-q2#23). So the
 pusher and the drains, which do the work, stamp a small file that supervisor and cluster map.
 
-Times are of the monotonic clock, which all processes of a machine share.
+Times are of the monotonic clock, which all processes of a machine share. Besides, a drain holds a
+shared lock on the file while it runs: a lock ends with its process, a stamp would not.
 """
 
+import fcntl
 import mmap
 import os
 import struct
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
@@ -18,18 +22,22 @@ from django.conf import settings
 
 VARIABLE = "USHER_PROGRESS"  # the environment variable that names the file
 PATIENCE_S = 10.0  # between two stamps of healthy work
+WRITE_LOCK_S = 5.0  # SQLite's blocks are short, and a receiver's limit there is 2 s
 
-_LOOKED, _TAKEN, _BEGUN, _BUSY_UNTIL = range(4)
+_LOOKED, _TAKEN, _BEGUN, _BUSY_UNTIL, _LOCKED_AT, _LOCKED_BY = range(6)
 _SIZE_BYTES = 8
-_FIELDS = 4
+_FIELDS = 6
 
 
 class Progress:
-    """Four times in shared memory. Each is written whole, so no lock is needed."""
+    """Some numbers in shared memory. Each is written whole, so no lock is needed."""
 
     def __init__(self, path: Path) -> None:
-        with path.open("r+b") as file:
-            self._memory = mmap.mmap(file.fileno(), _FIELDS * _SIZE_BYTES)
+        self._file = path.open("r+b")
+        self._memory = mmap.mmap(self._file.fileno(), _FIELDS * _SIZE_BYTES)
+
+    def __del__(self) -> None:
+        self._file.close()
 
     @staticmethod
     def create(path: Path) -> "Progress":
@@ -62,9 +70,39 @@ class Progress:
         until = time.monotonic() + limit_s + PATIENCE_S
         self._set(_BUSY_UNTIL, max(until, self._get(_BUSY_UNTIL)))
 
+    @contextmanager
+    def draining(self) -> Iterator[None]:
+        """Be known as a running drain during a block."""
+        self.begun()
+        fcntl.flock(self._file, fcntl.LOCK_SH)  # with all drains; the supervisor only looks
+        try:
+            yield
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def is_draining(self) -> bool:
+        """Tell whether any drain of the cluster runs."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._file, fcntl.LOCK_UN)
+        return False
+
+    def write_locked(self) -> None:
+        """Stamp: this process holds SQLite's write lock. Only its holder calls this."""
+        self._set(_LOCKED_BY, os.getpid())
+        self._set(_LOCKED_AT, time.monotonic())
+
+    def write_unlocked(self) -> None:
+        """Stamp: it lets the lock go. Called while it still holds it."""
+        self._set(_LOCKED_AT, 0)
+
     def what_is_stuck(self) -> str:
         """Return in words what makes no progress, or "" where all is well."""
         now = time.monotonic()
+        if 0 < self._get(_LOCKED_AT) < now - WRITE_LOCK_S and self._is_holder_there():
+            return "SQLite's write lock is not let go"
         if now < self._get(_BUSY_UNTIL):
             return ""
         if self._get(_TAKEN) > self._get(_BEGUN) and now - self._get(_TAKEN) > PATIENCE_S:
@@ -72,6 +110,13 @@ class Progress:
         if now - max(self._get(_LOOKED), self._get(_BUSY_UNTIL)) > PATIENCE_S:
             return "nobody looks for bells"
         return ""
+
+    def _is_holder_there(self) -> bool:
+        try:
+            os.kill(int(self._get(_LOCKED_BY)), 0)
+        except ProcessLookupError:  # it was killed, and the lock went with it
+            return False
+        return True
 
     def _get(self, field: int) -> float:
         value: float = struct.unpack_from("d", self._memory, field * _SIZE_BYTES)[0]
@@ -86,8 +131,12 @@ class _Untold:
 
     def looked(self) -> None: ...
     def taken(self) -> None: ...
-    def begun(self) -> None: ...
+    def draining(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
     def busy_for(self, limit_s: float) -> None: ...
+    def write_locked(self) -> None: ...
+    def write_unlocked(self) -> None: ...
 
 
 def path_of(supervisor_pid: int, queue: str) -> Path:
@@ -100,3 +149,7 @@ def told() -> Progress | _Untold:
     """Return where this process stamps its progress."""
     path = os.environ.get(VARIABLE)
     return Progress(Path(path)) if path else _Untold()
+
+
+# A lock belongs to the opened file, which a fork would share: each process opens its own.
+os.register_at_fork(after_in_child=told.cache_clear)

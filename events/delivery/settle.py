@@ -17,6 +17,10 @@ WAKE_LIMIT = 500  # rows; what is left of a longer lane is woken by the sweep
 UNLEASED = {"lease_token": None, "lease_owner": "", "lease_expires_at": None}
 _JUDGED = {**UNLEASED, "run_alone": False}
 
+# In place of a fingerprint: its last run ended without a verdict, and was not held against it.
+# That happens once. A delivery that does it again is no victim of circumstances.
+EXCUSED = "excused"
+
 
 class LeaseLost(Exception):
     """The worker overslept its lease, and others have the delivery now. Its work is rolled back."""
@@ -48,14 +52,21 @@ def finish(deliveries: Sequence[Delivery]) -> None:
 
 
 def hand_back(
-    deliveries: Sequence[Delivery], *, delay_s: float = 0, run_alone: bool | None = None
+    deliveries: Sequence[Delivery],
+    *,
+    delay_s: float = 0,
+    run_alone: bool | None = None,
+    excuse: Failure | None = None,
 ) -> None:
     """Return deliveries without a verdict, their attempt uncounted. Lost ones are let be.
 
     `run_alone` says whether they may share the next claim; by default that stays as it is.
+    `excuse` says what kept them from a verdict.
     """
     if deliveries:
-        changed = {} if run_alone is None else {"run_alone": run_alone}
+        changed: dict[str, object] = {} if run_alone is None else {"run_alone": run_alone}
+        if excuse:
+            changed |= excused(excuse)
         ours(deliveries).update(
             state=DeliveryState.PENDING,
             due_at=Now() + timedelta(seconds=delay_s),
@@ -63,6 +74,11 @@ def hand_back(
             **UNLEASED,
             **changed,
         )
+
+
+def excused(by: Failure) -> dict[str, object]:
+    """Return the columns that keep what is not held against a delivery."""
+    return {"last_error": by.summary, "fingerprint": EXCUSED}
 
 
 def fail(

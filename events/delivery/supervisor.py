@@ -21,6 +21,7 @@ WATCH_PATIENCE_S = 30.0
 SWEEP_PATIENCE_S = 300.0  # far beyond the time limits of a database connection
 RESTART_DELAY_S = 1.0
 MAX_RESTART_DELAY_S = 30.0
+IDLE_GRACE_S = 3.0  # for a cluster that runs nothing: it may wait for a process that was killed
 ROOT = Path(events.__file__).resolve().parent.parent
 
 
@@ -52,6 +53,11 @@ class Cluster:
     def is_running(self) -> bool:
         """Tell whether the cluster's first process is alive."""
         return self.process.poll() is None
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether the cluster is alive and delivers something."""
+        return self.is_running and self.progress.is_draining()
 
     def kill_if_stuck(self) -> None:
         """Kill a cluster without progress: django-q2 can freeze with all its processes alive."""
@@ -151,14 +157,20 @@ class Supervisor:
         stopping.path_of(os.getpid()).touch()
         for cluster in self.clusters:
             cluster.terminate()
-        _sleep_until(lambda: not any(c.is_running for c in self.clusters), self.grace_s)
+        self._wait_for_drains()
         for cluster in self.clusters:
-            if cluster.is_running:
+            if cluster.is_draining:
                 logger.error("Queue %r did not stop in time and is killed.", cluster.queue)
             cluster.kill()
             progress.path_of(os.getpid(), cluster.queue).unlink(missing_ok=True)
         stopping.path_of(os.getpid()).unlink(missing_ok=True)
         logger.info("Stopped.")
+
+    def _wait_for_drains(self) -> None:
+        """Return once all clusters have stopped, or once none of them runs a drain any more."""
+        idle_s = min(IDLE_GRACE_S, self.grace_s)
+        _sleep_until(lambda: not any(c.is_running for c in self.clusters), idle_s)
+        _sleep_until(lambda: not any(c.is_draining for c in self.clusters), self.grace_s - idle_s)
 
 
 def _sleep_until(condition: Callable[[], bool], timeout_s: float) -> None:

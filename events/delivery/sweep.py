@@ -9,6 +9,7 @@ from django.db.models import Exists
 
 from events import queue as doorbell
 from events.delivery import leases, settle
+from events.delivery.availability import availability
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
 from events.delivery.completion import Completion
@@ -42,7 +43,9 @@ class Sweeper(threading.Thread):
             self.looked_at = time.monotonic()
             try:
                 self._sweep_once()
+                availability.heard()
             except Exception:
+                availability.failed()
                 if not self._failing:
                     logger.exception("The sweep failed; trying every second until it succeeds.")
                 self._failing = True

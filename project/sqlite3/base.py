@@ -13,6 +13,7 @@ from typing import Any
 from django.db import OperationalError
 from django.db.backends.sqlite3 import base, features, operations
 
+from events.delivery.progress import told
 from events.filelock import FileLock
 
 _WRITES = re.compile(r"\s*(INSERT|UPDATE|DELETE|REPLACE|WITH|CREATE|ALTER|DROP)\b", re.IGNORECASE)
@@ -70,10 +71,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         timeout_s = self.settings_dict["OPTIONS"].get("timeout", 5)
         if self.write_lock and not self.write_lock.acquire(timeout_s):
             raise OperationalError(f"database is locked: no turn to write within {timeout_s} s")
+        told().write_locked()  # a worker that is stopped here would stop every sign-up too
 
     def release_write_lock(self) -> None:
         """Let the next writer in."""
-        if self.write_lock:
+        if self.write_lock and self.write_lock.held:
+            told().write_unlocked()
             self.write_lock.release()
 
     def _start_transaction_under_autocommit(self) -> None:
@@ -98,6 +101,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         try:
             super()._close()  # type: ignore[misc]
         finally:
+            self.release_write_lock()
             if self.write_lock:
                 self.write_lock.close()
 

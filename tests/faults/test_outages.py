@@ -2,8 +2,7 @@
 
 import json
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.probe.models import Fault
 from tests.probe.sabotage import COUPONS, SABOTAGE
 from tests.processes import wait_until, web_server, worker
+from tests.servers.client import paused, stopped
 
 QUEUES = ("coupons", "points")
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
@@ -73,26 +73,6 @@ def test_with_a_receiver_that_fails_the_answer_is_the_same(kind: str, drain: Dra
         wait_until(everybody_has_a_coupon)
 
     assert answers == [expected(email) for email in emails]
-
-
-@contextmanager
-def stopped(server: Any) -> Iterator[None]:
-    """Run a block with the server stopped: connections are refused."""
-    server.stop()
-    try:
-        yield
-    finally:
-        server.start()
-
-
-@contextmanager
-def paused(server: Any) -> Iterator[None]:
-    """Run a block with the server frozen: connections hang."""
-    server.pause()
-    try:
-        yield
-    finally:
-        server.resume()
 
 
 @pytest.mark.parametrize("outage", [stopped, paused])

@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,26 @@ def new_server(kind: str) -> tuple[Server, Callable[[], None]]:
         _ask(do, made["key"])
 
     return Server(made["url"], made["host"], made["port"], control), lambda: control("discard")
+
+
+@contextmanager
+def stopped(server: Server) -> Iterator[None]:
+    """Run a block with the server stopped: connections are refused."""
+    server.stop()
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@contextmanager
+def paused(server: Server) -> Iterator[None]:
+    """Run a block with the server frozen: connections hang."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
 
 
 def _worker_number() -> int:
