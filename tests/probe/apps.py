@@ -5,6 +5,7 @@ from django.apps import AppConfig
 INSTALLED = (
     "tests.probe.sabotage",
     "tests.probe.next_release",
+    "tests.probe.hurry",
     "tests.probe.roles",
     "tests.faults.crashpoints",
 )
