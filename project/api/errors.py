@@ -1,5 +1,6 @@
 """What becomes of an exception in an API view. `problem_handler` is DRF's EXCEPTION_HANDLER."""
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,6 +18,8 @@ from rest_framework.settings import api_settings
 from project.api.exceptions import BodyTooLarge, ServiceUnavailable
 from project.api.problems import CONTENT_TYPE, FieldError, pointer, problem
 from project.outages import is_outage
+
+logger = logging.getLogger(__name__)
 
 INVALID = "invalid"  # the code of every answer that lists field errors
 _UNREADABLE = (SuspiciousOperation, BadRequest, MultiPartParserError, UnreadablePostError)
@@ -44,6 +47,13 @@ class ProblemHandler(ExceptionHandler):
         if is_outage(exc):
             return ServiceUnavailable()
         return super().convert_known_exceptions(exc)
+
+    def report_exception(self, exc: APIException, response: Response) -> None:
+        """Report a fault with its traceback, and an outage in a line: every request meets it."""
+        if isinstance(exc, ServiceUnavailable):
+            logger.warning("Answered 503 (%s): %s", type(self.exc).__name__, self.exc)
+        else:
+            super().report_exception(exc, response)
 
     def should_not_handle(self, exc: Exception) -> bool:
         """Handle everything, also with DEBUG on: the traceback is in the log, not in the answer."""

@@ -7,7 +7,7 @@ import pytest
 
 from events.delivery import availability as availability_module
 from events.delivery import leases
-from events.delivery.availability import MEMORY_S, SILENCE_S, Availability
+from events.delivery.availability import MEMORY_S, SILENCE_S, Availability, availability
 from events.delivery.claim import claim
 from events.models import Attempt, Delivery
 from tests.conftest import Drain, Publish
@@ -37,45 +37,45 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 @pytest.fixture
 def outage() -> Iterator[None]:
     """Have an outage behind us."""
-    with mock.patch.object(leases.availability, "was_away_lately", return_value=True):
+    with mock.patch.object(availability, "was_away_lately", return_value=True):
         yield
 
 
 def test_sweeps_that_come_through_are_no_outage(clock: Clock) -> None:
-    availability = Availability()
+    sweeps = Availability()
     for _ in range(10):
-        availability.heard()
+        sweeps.heard()
         clock.now += 1
 
-    assert not availability.was_away_lately()
+    assert not sweeps.was_away_lately()
 
 
 def test_a_failed_sweep_is_one_for_longer_than_a_lease(clock: Clock) -> None:
-    availability = Availability()
-    availability.failed()
-    availability.heard()
+    sweeps = Availability()
+    sweeps.failed()
+    sweeps.heard()
     clock.now += MEMORY_S - SILENCE_S
-    availability.heard()
+    sweeps.heard()
 
-    assert availability.was_away_lately()
+    assert sweeps.was_away_lately()
 
 
 def test_so_is_a_sweep_that_hung(clock: Clock) -> None:
-    availability = Availability()
-    availability.heard()
+    sweeps = Availability()
+    sweeps.heard()
     clock.now += SILENCE_S + 1
 
-    assert availability.was_away_lately()
-    availability.heard()
-    assert availability.was_away_lately()
+    assert sweeps.was_away_lately()
+    sweeps.heard()
+    assert sweeps.was_away_lately()
 
 
 def test_in_time_it_is_forgotten(clock: Clock) -> None:
-    availability = Availability()
-    availability.failed()
+    sweeps = Availability()
+    sweeps.failed()
     clock.now += MEMORY_S + 1
 
-    assert not availability.was_away_lately()
+    assert not sweeps.was_away_lately()
 
 
 def lose_the_worker(publish: Publish) -> None:

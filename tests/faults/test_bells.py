@@ -45,7 +45,7 @@ def parked(broker: dict[str, str]) -> int:
         return OrmQ.objects.filter(lock=PARKED_UNTIL).count()
     with Redis.from_url(broker["REDIS_URL"]) as client:
         keys: Any = client.keys("*:parked")
-        return sum(int(client.llen(key)) for key in keys)  # type: ignore[arg-type]
+        return sum(int(client.llen(key)) for key in keys)
 
 
 def test_a_new_secret_key_loses_nothing_of_what_waits(broker: dict[str, str]) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from coupons.models import Coupon
 from events.models import Delivery
@@ -14,7 +16,7 @@ from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.probe.models import Fault
 from tests.probe.sabotage import COUPONS, SABOTAGE
 from tests.processes import wait_until, web_server, worker
-from tests.servers.client import paused, stopped
+from tests.servers.client import Server, paused, stopped
 
 QUEUES = ("coupons", "points")
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
@@ -75,7 +77,25 @@ def test_with_a_receiver_that_fails_the_answer_is_the_same(kind: str, drain: Dra
     assert answers == [expected(email) for email in emails]
 
 
-@pytest.mark.parametrize("outage", [stopped, paused])
+@contextmanager
+def full(server: Server) -> Iterator[None]:
+    """Run a block with a server that refuses to store anything."""
+    with Redis.from_url(server.url) as client:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("maxmemory", "1")
+        yield
+        client.config_set("maxmemory", "0")
+
+
+@contextmanager
+def wiped(server: Server) -> Iterator[None]:
+    """Run a block, and wipe the server at its end."""
+    yield
+    with Redis.from_url(server.url) as client:
+        client.flushall()
+
+
+@pytest.mark.parametrize("outage", [stopped, paused, full, wiped])
 def test_with_the_queue_server_away_the_answer_is_the_same(
     outage: Any, drain: Drain, private_valkey: Any
 ) -> None:

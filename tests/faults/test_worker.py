@@ -1,6 +1,7 @@
 """The supervised worker: any queue a receiver names, no lost work, no orphans, a bounded stop."""
 
 import signal
+import sys
 import time
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.faults.world import open_campaign_and_rule, register
 from tests.probe.models import Effect, Fault
 from tests.probe.observe import effects
 from tests.probe.signals import Happened, happened
-from tests.processes import descendants_of, wait_until, worker
+from tests.processes import descendants_of, running, wait_until, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
@@ -120,6 +121,52 @@ def test_sigterm_stops_everything_within_the_grace(publish: Publish) -> None:
         assert supervisor.wait(10) == 0
         assert time.monotonic() - started < 10
         assert not any(_is_alive(process) for process in family)
+
+
+def test_sigterm_to_every_process_at_once_stops_all_within_the_grace(publish: Publish) -> None:
+    with worker("probe") as supervisor:  # as systemd does without KillMode=mixed
+        publish(1)
+        wait_until(lambda: effects("record") == [1])
+        family = descendants_of(supervisor.pid)
+
+        for process in [*family, psutil.Process(supervisor.pid)]:
+            process.terminate()
+
+        assert supervisor.wait(10) == 0
+        assert not any(_is_alive(process) for process in family)
+
+
+def test_a_killed_idle_monitor_does_not_keep_a_worker_from_stopping(publish: Publish) -> None:
+    command = [sys.executable, "manage.py", "worker", "probe", "--grace", "60"]
+    with running(*command) as supervisor:
+        publish(1)
+        wait_until(lambda: effects("record") == [1])
+        cluster = psutil.Process(supervisor.pid).children()[0]
+        *_, monitor, _pusher = sorted(cluster.children()[0].children(), key=lambda p: p.pid)
+        monitor.kill()  # it had the lock of django-q2's results, which its successor never gets
+        wait_until(lambda: not _is_alive(monitor))
+
+        supervisor.terminate()
+
+        assert supervisor.wait(30) == 0  # half the grace: nothing was running
+
+
+def test_after_the_death_of_a_busy_supervisor_nothing_is_left_and_a_new_one_takes_over() -> None:
+    Fault.objects.bulk_create(Fault(number=n, kind="slow") for n in range(30))
+    with transaction.atomic():
+        happened.publish_many(Happened(key=str(n), number=n) for n in range(30))
+    Delivery.objects.exclude(receiver="probe.record").delete()
+    with worker("probe") as supervisor:
+        wait_until(lambda: len(effects("record")) > 3)
+        family = descendants_of(supervisor.pid)
+
+        supervisor.kill()
+
+        wait_until(lambda: not any(_is_alive(process) for process in family), timeout_s=5)
+
+    with worker("probe"):
+        wait_until(lambda: not Delivery.objects.exclude(state="done").exists())
+    assert sorted(effects("record")) == list(range(30))
 
 
 def test_sigterm_under_a_backlog_ends_after_the_delivery_at_hand() -> None:
