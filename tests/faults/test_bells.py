@@ -42,7 +42,7 @@ def broker(request: pytest.FixtureRequest) -> dict[str, str]:
 def parked(broker: dict[str, str]) -> int:
     """Return how many bells are parked."""
     if broker["QUEUE_BROKER"] == "orm":
-        return OrmQ.objects.filter(lock=PARKED_UNTIL).count()
+        return int(OrmQ.objects.filter(lock=PARKED_UNTIL).count())
     with Redis.from_url(broker["REDIS_URL"]) as client:
         keys: Any = client.keys("*:parked")
         return sum(int(client.llen(key)) for key in keys)
