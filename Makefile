@@ -15,7 +15,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
 	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
 
-.PHONY: help run test test-fast check format bench e2e lock
+.PHONY: help run test test-fast faults soak check format bench recovery e2e lock
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -35,6 +35,20 @@ test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser
 e2e: $(VENV)/.requirements-dev ## run the browser tests
 	$(PYTEST) --database=sqlite -m browser
 
+faults: $(VENV)/.requirements-dev ## kill processes and take servers away, on SQLite and PostgreSQL, in some minutes
+	$(PYTEST) --database=sqlite -m faults
+	$(PYTEST) --database=postgres -m faults
+
+# One JSON document per set-up. SETUPS= chooses, SEED= repeats a plan.
+SETUPS ?= sqlite:orm postgres:orm postgres:redis
+KILLS ?= 1000
+REGISTRATIONS ?= 20000
+soak: $(VENV)/.requirements-dev ## 1,000 kills during 20,000 registrations on each set-up; takes an hour, prints JSON
+	@for setup in $(SETUPS); do \
+		$(BIN)/python -m tests.faults.soak --kills $(KILLS) --registrations $(REGISTRATIONS) \
+			--database $${setup%:*} --broker $${setup#*:} $(if $(SEED),--seed $(SEED)) || exit 1; \
+	done
+
 check: $(VENV)/.requirements-dev ## format, lint, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,6 +64,10 @@ format: $(VENV)/.requirements-dev ## format and mend what can be mended
 bench: $(VENV)/.requirements-dev ## run the benchmarks; each prints JSON
 	$(BIN)/python -m benchmarks.signup_under_backlog
 	$(BIN)/python -m benchmarks.signup_to_wallet
+
+recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes a quarter of an hour, prints JSON
+	$(BIN)/python -m benchmarks.recovery --database=sqlite
+	$(BIN)/python -m benchmarks.recovery --database=postgres --broker=redis
 
 lock: $(VENV)/.requirements-dev ## compile the locks from pyproject.toml, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
