@@ -51,7 +51,8 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     is rung. They are delivered out of their lanes' order: later events may have gone ahead. Two
     callers at once insert each delivery once, though both may count it.
     """
-    missing = list(missing_to(receiver, events).order_by("position")[:limit])
+    columns = ("event_id", "type", "version", "key")
+    missing = list(missing_to(receiver, events).only(*columns).order_by("position")[:limit])
     Delivery.objects.bulk_create(
         (_out_of_order(receiver, event) for event in missing), ignore_conflicts=True
     )

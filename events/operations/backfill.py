@@ -11,8 +11,10 @@ from django.db.models import QuerySet
 from events import queue as doorbell
 from events.delivery.completion import add_missing_deliveries, missing_to
 from events.models import Event, ReceiverState
-from events.operations.chunks import CHUNK_SIZE, Progress, in_short_transaction, silent
+from events.operations.chunks import Progress, in_short_transaction, silent
 from events.receivers import Guarantee, Receiver
+
+CHUNK_SIZE = 100  # rows in one transaction: an insert takes longer than what other chunks do
 
 
 class HistoryPruned(ValueError):

@@ -10,7 +10,7 @@ from events.delivery.turns import turn
 
 T = TypeVar("T")
 
-CHUNK_SIZE = 500  # rows in one transaction; short enough for SQLite's other writers
+CHUNK_SIZE = 200  # rows in one transaction: some 20 ms of the writer that SQLite has only one of
 
 Progress = Callable[[int], None]  # hears the size of every chunk
 

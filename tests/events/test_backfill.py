@@ -54,7 +54,7 @@ def test_history_is_delivered_in_order_of_position_and_runs(
     answer = run(RECEIVER, *SINCE)
 
     assert answer.startswith(
-        "10 events are due for probe.record now; 0 events had been delivered to it before."
+        "10 events are due for probe.record now; 0 events had been given to it before."
     )
     assert given() == history
     assert not Delivery.objects.filter(receiver=RECEIVER, position__isnull=False).exists()
@@ -70,7 +70,7 @@ def test_a_second_call_has_nothing_to_do(history: list[UUID], drain: Drain) -> N
     drain()
 
     assert answer == (
-        "Nothing to deliver to probe.record. 10 events had been delivered to it before.\n"
+        "Nothing to deliver to probe.record. 10 events had been given to it before.\n"
     )
     assert len(effects("record")) == 10
 
@@ -108,7 +108,7 @@ def test_a_dry_run_counts_and_writes_nothing(history: list[UUID], publish: Publi
     answer = run(RECEIVER, *SINCE, "--dry-run")
 
     assert answer == (
-        "10 events would be delivered to probe.record; 1 events had been delivered to it before. "
+        "10 events would be delivered to probe.record; 1 events had been given to it before. "
         "Nothing was written.\n"
     )
     assert len(given()) == 1

@@ -49,7 +49,7 @@ class Command(BaseCommand):
         if options["json"]:
             document = {"dry_run": options["dry_run"], "receiver": receiver.name, **asdict(result)}
             return write_json(self.stdout, document)
-        had_one = f"{result.had_one} events had been delivered to it before."
+        had_one = f"{result.had_one} events had been given to it before."
         if not result.delivered:
             return self.stdout.write(f"Nothing to deliver to {receiver.name}. {had_one}")
         if options["dry_run"]:
