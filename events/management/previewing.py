@@ -38,6 +38,7 @@ def write_previews_as_json(
     for preview in previews:
         documents.append(_document(preview))
         counter(1)
+    counter.clear()
     tally = Tally(document["outcome"] for document in documents)
     write_json(out, {"preview": True, "outcomes": dict(tally), "deliveries": documents})
     return tally[Outcome.FAILS]

@@ -82,6 +82,8 @@ def _preview(delivery: Delivery, is_readable: bool) -> Preview:
     except RetryLater as error:
         return _result(delivery, Outcome.LATER, f"in {error.seconds:g} s")
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):  # Ctrl-C, not an end of the receiver's
+            raise error.__cause__ from None
         return _result(delivery, Outcome.FAILS, describe(error).summary)
 
 

@@ -443,3 +443,21 @@ def test_nothing_chosen_is_nothing_to_do() -> None:
     assert code == 0
     assert text.startswith("0 deliveries previewed.")
     assert not Effect.objects.exists()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_an_interrupted_preview_says_that_nothing_was_written(
+    arguments: tuple[str, ...], preview_of: PreviewOf, publish: Publish
+) -> None:
+    def interrupt(event: Event[Happened]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        preview_of(interrupt)
+    before = checksum()
+
+    with pytest.raises(CommandError, match="Nothing was written") as end:
+        run("--state", "pending", "--receiver", NAME, *arguments)
+
+    assert end.value.returncode == 1
+    assert checksum() == before

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.management.choosing import add_selection_arguments, selection_of, show_plan
 from events.management.previewing import write_previews, write_previews_as_json
-from events.management.telling import counted, write_json
+from events.management.telling import Counter, counted, write_json
 from events.management.usage import USAGE_ERROR
 from events.operations.preview import preview
 from events.operations.replay import REPLAYABLE_STATES, replay
@@ -43,11 +43,13 @@ class Command(BaseCommand):
 
     def _preview(self, selection: Selection, options: dict[str, Any]) -> None:
         found = preview(selection, limit=options["limit"])
-        if options["json"]:
-            with counted(self.stderr) as counter:
-                fails = write_previews_as_json(self.stdout, found, counter)
-        else:
-            fails = write_previews(self.stdout, found)
+        try:
+            if options["json"]:
+                fails = write_previews_as_json(self.stdout, found, Counter(self.stderr))
+            else:
+                fails = write_previews(self.stdout, found)
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Nothing was written.") from None
         if fails:
             sys.exit(1)
 
