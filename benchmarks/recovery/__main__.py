@@ -43,6 +43,8 @@ def main() -> int:
         "benchmark": "recovery",
         "database": options.database,
         "broker": options.broker,
+        "processors": os.cpu_count(),
+        "load": [round(load, 1) for load in os.getloadavg()],  # of the last 1, 5 and 15 minutes
         "ok": ok,
         "scenarios": scenarios,
     }

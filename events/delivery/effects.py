@@ -8,6 +8,7 @@ from django.db import connection, transaction
 from events import context
 from events.delivery import settle
 from events.delivery.conflict import repeated
+from events.delivery.progress import told
 from events.delivery.timelimit import call_within
 from events.envelope import Event
 from events.models import AbstractProcessedEvent, Delivery
@@ -83,13 +84,17 @@ def _run(receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
 
 
 def _call(receiver: Receiver, events: list[Event[Any]]) -> None:
+    limit_s = time_limit_s(receiver)
+    told().call_begins(limit_s)
     try:
         argument = events if receiver.batch else events[0]
-        call_within(time_limit_s(receiver), receiver.function, argument)
+        call_within(limit_s, receiver.function, argument)
     except Exception:
         raise
     except BaseException as error:  # sys.exit, ReceiverTimedOut, whatever: the worker lives on
         raise ReceiverFailed(f"{type(error).__name__}: {error}") from error
+    finally:
+        told().call_ended()
 
 
 def time_limit_s(receiver: Receiver) -> float:

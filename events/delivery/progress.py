@@ -4,8 +4,8 @@ django-q2's own heartbeat comes from its guard, and stays fresh while the cluste
 worker killed while it waits for a task keeps the queue's lock for ever (django-q2#23). So the
 pusher and the drains, which do the work, stamp a small file that supervisor and cluster map.
 
-Times are of the monotonic clock, which all processes of a machine share. Besides, a drain holds a
-shared lock on the file while it runs: a lock ends with its process, a stamp would not.
+Times are of the monotonic clock, which all processes of a machine share. Besides, each running
+drain holds a lock on a part of the file: a lock ends with its process, a stamp would not.
 """
 
 import fcntl
@@ -25,8 +25,10 @@ PATIENCE_S = 10.0  # between two stamps of healthy work
 WRITE_LOCK_S = 5.0  # SQLite's blocks are short, and a receiver's limit there is 2 s
 
 _LOOKED, _TAKEN, _BEGUN, _BUSY_UNTIL, _LOCKED_AT, _LOCKED_BY = range(6)
+_SLOTS = range(128)  # one for each running drain: its process, and when its call is overdue
+_PID, _OVERDUE_AT = 6, 6 + len(_SLOTS)
+_FIELDS = 6 + 2 * len(_SLOTS)
 _SIZE_BYTES = 8
-_FIELDS = 6
 
 
 class Progress:
@@ -35,6 +37,7 @@ class Progress:
     def __init__(self, path: Path) -> None:
         self._file = path.open("r+b")
         self._memory = mmap.mmap(self._file.fileno(), _FIELDS * _SIZE_BYTES)
+        self._slot: int | None = None
 
     def __del__(self) -> None:
         self._file.close()
@@ -74,20 +77,40 @@ class Progress:
     def draining(self) -> Iterator[None]:
         """Be known as a running drain during a block."""
         self.begun()
-        fcntl.flock(self._file, fcntl.LOCK_SH)  # with all drains; the supervisor only looks
+        self._slot = next(filter(self._lock, _SLOTS), None)
+        self.call_ended()  # the slot's last holder may have died in the middle of one
+        if self._slot is not None:
+            self._set(_PID + self._slot, os.getpid())
         try:
             yield
         finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+            self.call_ended()
+            if self._slot is not None:
+                self._unlock(self._slot)
+            self._slot = None
+
+    def call_begins(self, limit_s: float) -> None:
+        """Stamp: a receiver is called that must return within `limit_s`."""
+        if self._slot is not None:
+            self._set(_OVERDUE_AT + self._slot, time.monotonic() + limit_s + PATIENCE_S)
+
+    def call_ended(self) -> None:
+        """Stamp: the receiver has returned."""
+        if self._slot is not None:
+            self._set(_OVERDUE_AT + self._slot, 0)
 
     def is_draining(self) -> bool:
         """Tell whether any drain of the cluster runs."""
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        fcntl.flock(self._file, fcntl.LOCK_UN)
-        return False
+        return any(self._get(_PID + slot) and self._is_locked(slot) for slot in _SLOTS)
+
+    def overdue_processes(self) -> list[int]:
+        """Return the processes in which a receiver has outlived its limit, and all patience."""
+        now = time.monotonic()
+        return [
+            int(self._get(_PID + slot))
+            for slot in _SLOTS
+            if 0 < self._get(_OVERDUE_AT + slot) < now and self._is_locked(slot)
+        ]
 
     def write_locked(self) -> None:
         """Stamp: this process holds SQLite's write lock. Only its holder calls this."""
@@ -110,6 +133,23 @@ class Progress:
         if now - max(self._get(_LOOKED), self._get(_BUSY_UNTIL)) > PATIENCE_S:
             return "nobody looks for bells"
         return ""
+
+    # A slot belongs to whoever has locked its byte of the file; see fcntl(2), advisory locks.
+    def _lock(self, slot: int) -> bool:
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def _unlock(self, slot: int) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, slot)
+
+    def _is_locked(self, slot: int) -> bool:
+        if not self._lock(slot):
+            return True
+        self._unlock(slot)
+        return False
 
     def _is_holder_there(self) -> bool:
         try:
@@ -135,6 +175,8 @@ class _Untold:
         return nullcontext()
 
     def busy_for(self, limit_s: float) -> None: ...
+    def call_begins(self, limit_s: float) -> None: ...
+    def call_ended(self) -> None: ...
     def write_locked(self) -> None: ...
     def write_unlocked(self) -> None: ...
 
@@ -151,5 +193,5 @@ def told() -> Progress | _Untold:
     return Progress(Path(path)) if path else _Untold()
 
 
-# A lock belongs to the opened file, which a fork would share: each process opens its own.
+# Each process opens the file itself, and so has no slot of its parent's.
 os.register_at_fork(after_in_child=told.cache_clear)

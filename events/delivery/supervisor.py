@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -60,7 +61,15 @@ class Cluster:
         return self.is_running and self.progress.is_draining()
 
     def kill_if_stuck(self) -> None:
-        """Kill a cluster without progress: django-q2 can freeze with all its processes alive."""
+        """Kill a cluster without progress: django-q2 can freeze with all its processes alive.
+
+        Of a cluster that is well, only the worker whose receiver does not return: it holds none of
+        django-q2's locks while it works, and the cluster replaces it.
+        """
+        for pid in self.progress.overdue_processes() if self.is_running else ():
+            logger.error("A receiver in queue %r does not return; killing %d.", self.queue, pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         stuck = self.progress.what_is_stuck() if self.is_running else ""
         if stuck:
             logger.error("The cluster of queue %r is stuck: %s; killing it.", self.queue, stuck)

@@ -1,12 +1,16 @@
 """The supervisor tells a cluster that works, or is idle, from one that is stuck."""
 
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from events.delivery import progress as progress_module
-from events.delivery.progress import PATIENCE_S, Progress
+from events.delivery.progress import PATIENCE_S, WRITE_LOCK_S, Progress
 
 
 class Clock:
@@ -97,3 +101,78 @@ def test_both_sides_see_the_same_memory(progress: Progress, clock: Clock, tmp_pa
     other.looked()
 
     assert progress.what_is_stuck() == ""
+
+
+def another_process(progress: Progress, tmp_path: Path, script: str) -> subprocess.Popen[str]:
+    """Run a script in a process that has the cluster's file as `told`; it prints when it is there.
+
+    It ends when its standard input does.
+    """
+    prologue = (
+        "import sys, time; from pathlib import Path; from events.delivery import progress\n"
+        f"told = progress.Progress(Path({str(tmp_path / 'progress')!r}))\n"
+    )
+    epilogue = "\n    print('there', flush=True); sys.stdin.read()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", prologue + script + epilogue],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert process.stdout
+    assert process.stdout.readline() == "there\n"
+    return process
+
+
+@pytest.mark.parametrize("end", ["return", "kill"])
+def test_a_drain_is_known_until_it_or_its_process_ends(
+    end: str, progress: Progress, tmp_path: Path
+) -> None:
+    with another_process(progress, tmp_path, "with told.draining():") as process:
+        running = progress.is_draining()
+        process.kill() if end == "kill" else process.communicate("")
+
+    assert running
+    assert not progress.is_draining()
+
+
+def test_a_receiver_that_does_not_return_is_overdue_and_its_neighbour_is_not(
+    clock: Clock, progress: Progress, tmp_path: Path
+) -> None:
+    late = "with told.draining():\n    told.call_begins(-progress.PATIENCE_S)"
+    healthy = "with told.draining():\n    told.call_begins(1e9)"
+    clock.now = time.monotonic() + 1  # the others' clock is the real one
+    with (
+        another_process(progress, tmp_path, late) as first,
+        another_process(progress, tmp_path, healthy) as second,
+    ):
+        overdue = progress.overdue_processes()
+        first.communicate("")
+        second.communicate("")
+
+    assert overdue == [first.pid]
+    assert progress.overdue_processes() == []
+
+
+def test_a_write_lock_that_is_not_let_go_is_stuck(progress: Progress, clock: Clock) -> None:
+    progress.write_locked()
+    clock.pass_by(WRITE_LOCK_S + 1)
+    progress.looked()
+
+    assert "write lock" in progress.what_is_stuck()
+    progress.write_unlocked()
+    assert progress.what_is_stuck() == ""
+
+
+def test_a_write_lock_ends_with_its_process(
+    progress: Progress, clock: Clock, tmp_path: Path
+) -> None:
+    holder = "if True:\n    told.write_locked()"
+    with another_process(progress, tmp_path, holder) as process:
+        process.kill()
+
+    clock.now = time.monotonic() + WRITE_LOCK_S + 1
+    progress.looked()
+
+    assert "write lock" not in progress.what_is_stuck()

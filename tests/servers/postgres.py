@@ -14,7 +14,7 @@ SETTINGS = {
     "unix_socket_directories": "",
     "max_connections": "200",
     "fsync": "off",
-    "synchronous_commit": "off",
+    "synchronous_commit": "on",  # to the kernel: what was answered survives a killed server
     "full_page_writes": "off",
     "dynamic_shared_memory_type": "mmap",  # inside the data directory, so nothing outlives it
     "timezone": "UTC",
