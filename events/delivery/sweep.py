@@ -12,6 +12,7 @@ from events.delivery import leases, settle
 from events.delivery.availability import availability
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
+from events.delivery.clock import ClockWatch
 from events.delivery.completion import Completion
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
@@ -34,6 +35,7 @@ class Sweeper(threading.Thread):
         super().__init__(name="sweep", daemon=True)
         self.looked_at = time.monotonic()  # when it last had a turn, for whoever watches it
         self._completion = Completion()
+        self._clock = ClockWatch()
         self._sweeps = 0
         self._failing = False
 
@@ -59,6 +61,7 @@ class Sweeper(threading.Thread):
             wake_unblocked()
         if self._sweeps % COMPLETE_EVERY == 0:
             self._completion.advance()
+        self._clock.advance()
         sweep()
         self._sweeps += 1
         self._failing = False

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,25 @@ def test_options_of_the_database_url_are_kept(worker: str, tmp_path: Path) -> No
     assert options["sslmode"] == "verify-full"
     assert options["sslrootcert"] == "/etc/ca.pem"
     assert ("pool" in options) == (worker == "0")  # unsafe under fork, which workers do
+
+
+def options(tmp_path: Path, **environment: str) -> dict[str, Any]:
+    """Return the options of the database connections of a process."""
+    loaded = load(tmp_path, "DATABASES", DATABASE_URL="postgres://usher@db/usher", **environment)
+    found: dict[str, Any] = json.loads(loaded.stdout)["default"]["OPTIONS"]
+    return found
+
+
+def test_the_web_gives_a_silent_database_up_and_commands_wait(tmp_path: Path) -> None:
+    web = options(tmp_path, USHER_WEB="1")
+    command = options(tmp_path)
+    worker = options(tmp_path, USHER_WEB="1", USHER_WORKER="1")
+
+    assert "TimedConnection" in web["pool"]["connection_class"]
+    assert "statement_timeout" in web["options"]
+    assert "connection_class" not in command["pool"]
+    assert "statement_timeout" not in command["options"] + worker["options"]
+    assert "idle_in_transaction_session_timeout" in worker["options"]
 
 
 def test_production_starts_with_sound_settings(tmp_path: Path) -> None:
