@@ -5,15 +5,18 @@ libpq waits for its answer as long as TCP does, which is for ever. No setting of
 that wait, so the client does.
 """
 
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from psycopg import Connection, OperationalError
 from psycopg.abc import PQGen
 from psycopg.errors import _WaitTimeout
+from psycopg_pool import ConnectionPool
 
 T = TypeVar("T")
 
 ANSWER_WITHIN_S = 5.0
+CONNECTION_WITHIN_S = 5.0  # a burst of requests waits its turn
+CONNECTION_IN_OUTAGE_WITHIN_S = 0.5  # requests must not pile up for the moment of its return
 LOOK_EVERY_S = 0.1  # as often does psycopg look whether it was interrupted
 
 
@@ -24,8 +27,25 @@ class ServerSilent(OperationalError):
         super().__init__(f"connection given up: no answer within {ANSWER_WITHIN_S:g} s")
 
 
+_pools_in_outage: "set[ConnectionPool[Any]]" = set()
+
+
+def no_connection(pool: "ConnectionPool[Any]") -> None:
+    """Have requests wait shortly only, until a connection succeeds (called by the pool)."""
+    _pools_in_outage.add(pool)
+    pool.timeout = CONNECTION_IN_OUTAGE_WITHIN_S
+
+
 class TimedConnection(Connection[Any]):
     """A connection that is given up when the server stays silent."""
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        """Connect, and end the outage where there was one."""
+        connection = super().connect(*args, **kwargs)
+        while _pools_in_outage:
+            _pools_in_outage.pop().timeout = CONNECTION_WITHIN_S
+        return connection
 
     def wait(
         self, gen: PQGen[T], interval: float = LOOK_EVERY_S, timeout: float | None = None

@@ -167,9 +167,9 @@ else:
         # A stopped worker's open transaction must not block the one that takes its work over.
         _limits = "-c idle_in_transaction_session_timeout=25s -c lock_timeout=5s"
     if IS_WEB:  # commands may take their time
-        from project.postgres import TimedConnection
+        from project.postgres import TimedConnection, no_connection
 
-        _options["pool"]["connection_class"] = TimedConnection
+        _options["pool"] |= {"connection_class": TimedConnection, "reconnect_failed": no_connection}
         _limits = (
             "-c statement_timeout=5s -c lock_timeout=3s -c idle_in_transaction_session_timeout=25s"
         )
