@@ -43,6 +43,7 @@ def main() -> int:
         "benchmark": "recovery",
         "database": options.database,
         "broker": options.broker,
+        "rate_per_s": options.rate,
         "processors": os.cpu_count(),
         "load": [round(load, 1) for load in os.getloadavg()],  # of the last 1, 5 and 15 minutes
         "ok": ok,
@@ -61,6 +62,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--database", choices=["sqlite", "postgres"], default="sqlite")
     parser.add_argument("--broker", choices=["orm", "redis"], default="orm")
     parser.add_argument("--seconds", type=float, default=60, help="how long a broker is away")
+    parser.add_argument("--rate", type=float, default=10, help="sign-ups per second")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     possible = [name for name in SCENARIOS if _is_possible(options, name)]
@@ -83,7 +85,7 @@ def _run_apart(options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Run a scenario in a fresh process: Django is set up once per process and database."""
     command = [sys.executable, "-m", "benchmarks.recovery", name, "--here"]
     command += ["--database", options.database, "--broker", options.broker]
-    command += ["--seconds", str(options.seconds)]
+    command += ["--seconds", str(options.seconds), "--rate", str(options.rate)]
     print(f"{name} …", file=sys.stderr, flush=True)
     environment = {**os.environ, "EMAIL_URL": "dummymail://"}  # stdout is for the figures
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=False, text=True)
@@ -94,7 +96,8 @@ def _run_apart(options: argparse.Namespace, name: str) -> dict[str, Any]:
 
 
 def _run_here(options: argparse.Namespace, name: str) -> dict[str, Any]:
-    with site(options.database, options.broker, options.seconds, WORKERS) as place:
+    size = {"seconds": options.seconds, "rate_per_s": options.rate, "workers": WORKERS}
+    with site(options.database, options.broker, **size) as place:
         return SCENARIOS[name](place)
 
 

@@ -33,7 +33,7 @@ def worker_stopped(site: Site) -> dict[str, Any]:
     from tests.processes import web_server
 
     with web_server() as address, _held_worker(site, "stopped") as (user_id, pid):
-        with Traffic(urlsplit(address).port or 0, rate=5).flowing() as traffic:
+        with Traffic(urlsplit(address).port or 0, site.rate_per_s).flowing() as traffic:
             stopped_at = time.monotonic()
             os.kill(pid, signal.SIGSTOP)
             _let_go(site)

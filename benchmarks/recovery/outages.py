@@ -15,7 +15,6 @@ NORMAL_TARGET_S = 5.0
 ANSWER_TARGET_S = 15.0  # a refusal that comes later is no clean one
 HEALTHY_S = 20.0
 IN_FLIGHT_S = 5.0
-RATE_PER_S = 10.0
 AFTERWARDS_S = 20.0
 QUEUES = ("coupons", "points")
 
@@ -44,7 +43,9 @@ def database_hung(site: Site) -> dict[str, Any]:
 
 def _broker_away(site: Site, outage: Outage) -> dict[str, Any]:
     assert site.broker
-    traffic, away_at, returned_at, delivered_s = _live_through(outage, site.broker, site.seconds)
+    traffic, away_at, returned_at, delivered_s = _live_through(
+        site, outage, site.broker, site.seconds
+    )
     during = traffic.sent(away_at, returned_at)
     answered = all(answer.status == 201 for answer in traffic.sent())
     return {
@@ -58,7 +59,7 @@ def _broker_away(site: Site, outage: Outage) -> dict[str, Any]:
 def _database_away(site: Site, outage: Outage) -> dict[str, Any]:
     assert site.database
     seconds = min(site.seconds, 30.0)
-    traffic, away_at, returned_at, delivered_s = _live_through(outage, site.database, seconds)
+    traffic, away_at, returned_at, delivered_s = _live_through(site, outage, site.database, seconds)
     during, after = traffic.sent(away_at, returned_at), traffic.sent(returned_at)
     refused = [answer for answer in traffic.sent() if answer.status != 201]
     slowest_s = max(answer.seconds for answer in during)
@@ -66,6 +67,7 @@ def _database_away(site: Site, outage: Outage) -> dict[str, Any]:
         "normal": judged(
             normal_after_s(after, returned_at),
             NORMAL_TARGET_S,
+            all_was_well_before=all(a.status == 201 for a in _healthy(traffic, away_at)),
             every_refusal_is_a_clean_503=all(answer.is_clean_refusal for answer in refused),
             no_false_201=not _false_201s(traffic),
         ),
@@ -84,7 +86,7 @@ def _healthy(traffic: Traffic, away_at: float) -> list[Answer]:
 
 
 def _live_through(
-    outage: Outage, server: Server, seconds: float
+    site: Site, outage: Outage, server: Server, seconds: float
 ) -> tuple[Traffic, float, float, float]:
     """Send sign-ups before, during and after an outage.
 
@@ -95,7 +97,7 @@ def _live_through(
 
     with web_server() as address, worker(*QUEUES):
         seconds_until(_no_work_waits, time.monotonic())
-        with Traffic(urlsplit(address).port or 0, RATE_PER_S).flowing() as traffic:
+        with Traffic(urlsplit(address).port or 0, site.rate_per_s).flowing() as traffic:
             time.sleep(HEALTHY_S)
             away_at = time.monotonic()
             with outage(server):

@@ -95,7 +95,12 @@ def summary(answers: Sequence[Answer]) -> dict[str, Any]:
 
 
 def normal_after_s(answers: Sequence[Answer], returned_at: float) -> float:
-    """Return the seconds from `returned_at` to the first of the answers that are all 201."""
+    """Return the seconds from `returned_at` until every answer from there on is 201.
+
+    Infinite where even the last is none.
+    """
+    if not answers or answers[-1].status != 201:
+        return float("inf")
     normal_at = returned_at
     for answer in reversed(answers):
         if answer.status != 201:
