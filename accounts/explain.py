@@ -8,19 +8,12 @@ from accounts.services import verification_is_mandatory
 from accounts.signals import user_registered
 from events.operations.explain import Fact, Person, Remark, Subject, Told, finder, teller
 
-MAX_INVITED = 50  # people whose late registrations belong into their inviter's story
-
 
 @finder
 def find_person(email: str) -> Person | None:
     """Find an account by its address, however it is spelled."""
     user = User.objects.filter(email=emails.fold_email(email)).first()
-    if user is None:
-        return None
-    invited = Referral.objects.filter(inviter=user).order_by("-created_at")
-    invitees = invited.values_list("invitee_id", flat=True)[:MAX_INVITED]
-    related = [str(invitee_id) for invitee_id in invitees]
-    return Person(key=str(user.pk), name=f"Account {user.pk}", related=related)
+    return Person(key=str(user.pk), name=f"Account {user.pk}") if user else None
 
 
 @teller

@@ -45,6 +45,12 @@ def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary
     return {row["invitee_id"]: ReferralSummary(**row) for row in rows}
 
 
+def invitees_of(user_id: UUID, limit: int) -> list[UUID]:
+    """Return whom a person invited, the latest first."""
+    referrals = Referral.objects.filter(inviter=user_id).order_by("-created_at")
+    return list(referrals.values_list("invitee_id", flat=True)[:limit])
+
+
 def referral_code_of(user_id: UUID) -> str:
     """Return the code a person invites others with. Raises User.DoesNotExist."""
     return User.objects.values_list("referral_code", flat=True).get(pk=user_id)

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Count, Exists, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
 from accounts.signals import user_registered
@@ -39,6 +43,7 @@ register_effects(
 )
 register_effects(Campaign, fields=["id", "issued_count"])
 
+_EDITED = ("Starts at", "Ends at", "Trigger")  # as the admin's log names the fields
 _TELL = "No code path leads here. Keep a copy of the database and look at what wrote the rows."
 
 
@@ -48,9 +53,10 @@ def check_coupons(circumstances: Circumstances) -> Iterator[Breach]:
     yield from _check_once()
     yield from _check_decisions_have_their_coupons()
     yield from _check_stock()
+    edited_at = _edits_of_when_and_for_whom()
     for campaign in _registration_campaigns():
         yield from breaches_in(
-            _undecided(campaign),
+            _undecided(campaign, edited_at.get(str(campaign.pk))),
             what=f"registrations were delivered, but campaign {campaign.pk} did not decide them",
             hint="`manage.py explain --event ID` tells the story of one.",
             id_field="event_id",
@@ -112,7 +118,22 @@ def _registration_campaigns() -> QuerySet[Campaign]:
     return campaigns.prefetch_related("status_changes")
 
 
-def _undecided(campaign: Campaign) -> QuerySet[Event]:
+def _edits_of_when_and_for_whom() -> dict[str, datetime]:
+    """Return when staff last edited a campaign's time or trigger, by campaign.
+
+    What it was before is not kept: of earlier registrations nothing can be said. An ended campaign
+    that is prolonged owes nothing to those who came in between.
+    """
+    edits = LogEntry.objects.filter(
+        reduce(or_, (Q(change_message__contains=f'"{label}"') for label in _EDITED)),
+        content_type=ContentType.objects.get_for_model(Campaign),
+        action_flag=CHANGE,
+    )
+    latest = edits.order_by().values_list("object_id").annotate(Max("action_time"))
+    return {str(object_id): edited_at for object_id, edited_at in latest}
+
+
+def _undecided(campaign: Campaign, edited_at: datetime | None) -> QuerySet[Event]:
     """Return the registrations that were delivered while the campaign ran, and not decided.
 
     `eligibility.judge_registration` says when it runs: active or paused, and in its time.
@@ -124,7 +145,8 @@ def _undecided(campaign: Campaign) -> QuerySet[Event]:
         state=DeliveryState.DONE,
     )
     decided = IssueDecision.objects.filter(campaign=campaign, user=AsId(OuterRef("key")))
-    registrations = Event.objects.filter(_in_its_time(campaign), type=user_registered.type)
+    since = Q(occurred_at__gt=edited_at) if edited_at else Q()
+    registrations = Event.objects.filter(_in_its_time(campaign), since, type=user_registered.type)
     return registrations.filter(~Exists(decided)).filter(Exists(delivered))
 
 

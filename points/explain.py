@@ -4,8 +4,10 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from events.operations.explain import Fact, Remark, Subject, Told, teller
+from accounts.queries import invitees_of
+from events.operations.explain import Awaited, Fact, Remark, Subject, Told, teller
 from points.ledger import Entry, PointsAccount
+from points.queries import REWARD_RECEIVER
 from points.rewards import RewardDecision, RewardOutcome
 
 MAX_ROWS = 50  # decisions, and entries, of one person: the newest
@@ -32,7 +34,12 @@ def tell(subject: Subject) -> Told:
             *([_balance(account)] if account else []),
             *[_refusal(decision, user_id) for decision in refused],
         ],
+        awaited=[_registrations_of(invitees_of(user_id, MAX_ROWS))],
     )
+
+
+def _registrations_of(invitees: list[UUID]) -> Awaited:
+    return Awaited(receiver=REWARD_RECEIVER, keys=[str(invitee) for invitee in invitees])
 
 
 def _decided(decision: RewardDecision) -> Fact:

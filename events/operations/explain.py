@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
@@ -26,7 +26,6 @@ class Person:
 
     key: str  # of the events about them
     name: str  # to be shown: no full address
-    related: Sequence[str] = ()  # keys of others whose unfinished events matter to them, newest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +48,20 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Awaited:
+    """Deliveries of events about others that will bring the person something."""
+
+    receiver: str
+    keys: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
     """What one app tells."""
 
     facts: Sequence[Fact] = ()
     remarks: Sequence[Remark] = ()
+    awaited: Sequence[Awaited] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,12 +148,13 @@ def story_of_user(email: str) -> Story:
         raise UnknownSubject("There is no account with this e-mail address.")
     newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
     own = newest[:MAX_EVENTS]
-    events = sorted([*own, *_unfinished(person.related)], key=lambda event: event.position)
     told = [tell(_subject(person.key, own)) for tell in _registry.tellers]
+    events = _with_descendants(own)
     return _story(
         key=person.key,
         name=person.name,
-        events=_with_descendants(events),
+        events=events,
+        awaited=_awaited(told, besides=events),
         facts=[fact for told_by in told for fact in told_by.facts],
         remarks=[remark for told_by in told for remark in told_by.remarks],
         is_cut=len(newest) > MAX_EVENTS,
@@ -164,17 +173,21 @@ def story_of_event(event_id: UUID) -> Story:
         key=event.key,
         name=f"{event.type} {event.event_id}",
         events=events,
+        awaited=[],
         facts=[f for told_by in told for f in told_by.facts if f.event_id in ids],
         remarks=[r for told_by in told for r in told_by.remarks if r.event_id in ids],
         is_cut=False,
     )
 
 
-def _unfinished(keys: Sequence[str]) -> list[Event]:
-    """Return the events with these keys that somebody has not received yet."""
-    open_ones = Delivery.objects.filter(key__in=keys, finished_at__isnull=True)
-    events = Event.objects.filter(event_id__in=open_ones.values("event_id"))
-    return list(events.order_by("-position")[:MAX_EVENTS])
+def _awaited(told: Sequence[Told], *, besides: Sequence[Event]) -> list[Delivery]:
+    """Return the unfinished deliveries of others' events that the apps say are waited for."""
+    wanted = Q(pk__in=[])
+    for awaited in (a for told_by in told for a in told_by.awaited):
+        wanted |= Q(receiver=awaited.receiver, key__in=awaited.keys)
+    deliveries = Delivery.objects.filter(wanted, finished_at__isnull=True)
+    others = deliveries.exclude(event__in=[event.event_id for event in besides])
+    return list(others.select_related("event").order_by("pk")[:MAX_EVENTS])
 
 
 def _subject(key: str, events: Collection[Event]) -> Subject:
@@ -219,12 +232,16 @@ def _story(
     key: str,
     name: str,
     events: list[Event],
+    awaited: list[Delivery],
     facts: list[Fact],
     remarks: list[Remark],
     is_cut: bool,
 ) -> Story:
-    stops = _stops(events)
+    theirs = Delivery.objects.filter(event__in=[event.event_id for event in events])
+    stops = _stops(theirs | Delivery.objects.filter(pk__in=[delivery.pk for delivery in awaited]))
     lacking = _lacking(events)
+    others = {delivery.event_id: delivery.event for delivery in awaited}
+    told_of = sorted([*events, *others.values()], key=lambda event: event.position)
     paused = ReceiverState.objects.filter(paused_at__isnull=False)
     leased = Delivery.objects.filter(lease_expires_at__gt=Now()).order_by()
     return Story(
@@ -236,7 +253,7 @@ def _story(
                 stops=tuple(s for s in stops if s.delivery.event_id == event.event_id),
                 lacking=tuple(name for name, ids in lacking.items() if event.event_id in ids),
             )
-            for event in events
+            for event in told_of
         ),
         facts=tuple(sorted(facts, key=lambda fact: fact.at)),
         remarks=tuple(remarks),
@@ -246,10 +263,9 @@ def _story(
     )
 
 
-def _stops(events: list[Event]) -> list[Stop]:
+def _stops(chosen: QuerySet[Delivery]) -> list[Stop]:
     deliveries = list(
-        Delivery.objects.filter(event__in=[event.event_id for event in events])
-        .annotate(head=_head_of_lane(), now=Now())
+        chosen.annotate(head=_head_of_lane(), now=Now())
         .select_related("event")
         .order_by("receiver", "target")
     )

@@ -13,7 +13,7 @@ def lines_of(story: Story, verdict: Verdict) -> list[str]:
     """Return the story in order of time. The last three lines are the verdict."""
     cut = ["(Earlier events are left out.)"] if story.is_cut else []
     told = [line for _, lines in sorted(_told(story), key=lambda t: t[0]) for line in lines]
-    more = f" ({verdict.others} more are not done.)" if verdict.others else ""
+    more = f" (Not done besides: {verdict.others}.)" if verdict.others else ""
     return [
         f"{story.name}, key {story.key}",
         *cut,

@@ -68,7 +68,7 @@ def verdict_on(story: Story) -> Verdict:
 def describe(stop: Stop) -> str:
     """Return how a delivery stands, in a few words."""
     delivery = stop.delivery
-    times = f"attempts: {delivery.attempts}"
+    times = _times(delivery.attempts)
     words = {
         DeliveryState.DONE: f"done {stop.lasted_s or 0:.3f} s after the event ({times})",
         DeliveryState.DEAD: f"dead ({times}): {delivery.last_error}",
@@ -78,6 +78,14 @@ def describe(stop: Stop) -> str:
         DeliveryState.PENDING: f"pending, due {_when(delivery.due_at)} ({times})",
     }
     return words[DeliveryState(delivery.state)]
+
+
+def _times(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _when(moment: datetime | None) -> str:
@@ -137,7 +145,7 @@ def _trouble_with(stop: Stop, story: Story) -> Trouble | None:
             stop,
             Severity.GIVEN_UP,
             f"was skipped by {delivery.skipped_by}",
-            f"The reason given: {delivery.skip_reason or 'none'}.",
+            f"The reason given: {_sentence(delivery.skip_reason or 'none')}",
             f"If it is to happen after all: `{_replay(delivery, state='skipped')}`",
         )
     if stop.behind is not None:
@@ -194,8 +202,8 @@ def _dead(stop: Stop) -> Trouble | None:
     return _trouble(
         stop,
         Severity.BROKEN,
-        f"is dead after {delivery.attempts} attempts",
-        f"The last error: {delivery.last_error}.",
+        f"is dead after {_times(delivery.attempts)}",
+        f"The last error: {_sentence(delivery.last_error)}",
         f"Mend the cause, then `{_replay(delivery)}`",
     )
 
@@ -209,7 +217,7 @@ def _paused(stop: Stop, story: Story) -> Trouble | None:
         stop,
         Severity.BROKEN,
         "waits, for its receiver is paused",
-        f"Paused by {by} since {since}: {state.pause_reason or 'no reason given'}.",
+        f"Paused by {by} since {since}: {_sentence(state.pause_reason or 'no reason given')}",
         f"`manage.py resume {state.name}`, when the reason is gone.",
     )
 
@@ -261,7 +269,9 @@ def _later(stop: Stop, *, in_s: float) -> Trouble:
         stop,
         Severity.UNDERWAY,
         f"is tried again in {in_s:.0f} s",
-        f"It failed, at last with {error}." if error else "The receiver asked for it to wait.",
+        f"It failed, at last with {_sentence(error)}"
+        if error
+        else "The receiver asked for it to wait.",
         f"Wait; or mend the cause, then `{_replay(stop.delivery, state='pending')}`",
     )
 

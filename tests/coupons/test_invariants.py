@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 from django.db.models import F
+from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
@@ -13,10 +14,18 @@ from coupons.queries import WELCOME_RECEIVER
 from events.models import Delivery, DeliveryState
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_decision
+from tests.coupons.test_admin import form_of, url
 from tests.faults.world import open_campaign_and_rule, register
 from tests.invariants import broken, without_constraint
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """Return a browser with a superuser logged in."""
+    client.force_login(User.objects.create_superuser("staff@example.com", "pw"))
+    return client
 
 
 @pytest.fixture
@@ -133,6 +142,25 @@ def test_a_campaign_that_was_ended_is_asked_about_those_who_came_before(
 
     lose_the_effect(person)
 
+    assert set(broken("--at-rest")) == {"I3"}
+
+
+def test_a_campaign_that_was_prolonged_owes_nothing_to_those_in_between(
+    drain: Drain, staff: Client
+) -> None:
+    campaign = make_campaign(ends_at=timezone.now() - timedelta(seconds=1))
+    register("between@example.com")
+    drain()
+
+    page = url(Campaign, "change", campaign.pk)
+    changed = form_of(campaign, ends_at_0="2999-01-01", ends_at_1="00:00:00")
+    assert staff.post(page, changed).status_code == 302
+
+    assert broken("--at-rest") == {}
+    after = register("after@example.com")
+    drain()
+    assert IssueDecision.objects.get().user == after
+    lose_the_effect(after)
     assert set(broken("--at-rest")) == {"I3"}
 
 
