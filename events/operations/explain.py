@@ -148,7 +148,7 @@ def story_of_user(email: str) -> Story:
         raise UnknownSubject("There is no account with this e-mail address.")
     newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
     own = newest[:MAX_EVENTS]
-    told = [tell(_subject(person.key, own)) for tell in _registry.tellers]
+    told = _ask_tellers(person.key, own)
     events = _with_descendants(own)
     return _story(
         key=person.key,
@@ -168,7 +168,7 @@ def story_of_event(event_id: UUID) -> Story:
         raise UnknownSubject(f"There is no event {event_id}.")
     events = _with_descendants([*_causes_of(event), event])
     ids = {event.event_id for event in events}
-    told = [tell(_subject(event.key, [event])) for tell in _registry.tellers]
+    told = _ask_tellers(event.key, [event])
     return _story(
         key=event.key,
         name=f"{event.type} {event.event_id}",
@@ -190,15 +190,16 @@ def _awaited(told: Sequence[Told], *, besides: Sequence[Event]) -> list[Delivery
     return list(others.select_related("event").order_by("pk")[:MAX_EVENTS])
 
 
-def _subject(key: str, events: Collection[Event]) -> Subject:
+def _ask_tellers(key: str, events: Collection[Event]) -> list[Told]:
     done = Delivery.objects.filter(
         event__in=[event.event_id for event in events], state=DeliveryState.DONE
     )
-    return Subject(
+    subject = Subject(
         key=key,
         event_types=frozenset(event.type for event in events),
         done_receivers=frozenset(done.values_list("receiver", flat=True)),
     )
+    return [tell(subject) for tell in _registry.tellers]
 
 
 def _with_descendants(events: Sequence[Event]) -> list[Event]:
@@ -239,7 +240,6 @@ def _story(
 ) -> Story:
     theirs = Delivery.objects.filter(event__in=[event.event_id for event in events])
     stops = _stops(theirs | Delivery.objects.filter(pk__in=[delivery.pk for delivery in awaited]))
-    lacking = _lacking(events)
     others = {delivery.event_id: delivery.event for delivery in awaited}
     told_of = sorted([*events, *others.values()], key=lambda event: event.position)
     paused = ReceiverState.objects.filter(paused_at__isnull=False)
@@ -247,19 +247,28 @@ def _story(
     return Story(
         key=key,
         name=name,
-        chapters=tuple(
-            Chapter(
-                event=event,
-                stops=tuple(s for s in stops if s.delivery.event_id == event.event_id),
-                lacking=tuple(name for name, ids in lacking.items() if event.event_id in ids),
-            )
-            for event in told_of
-        ),
+        chapters=_chapters(told_of, stops, _lacking(events)),
         facts=tuple(sorted(facts, key=lambda fact: fact.at)),
         remarks=tuple(remarks),
         paused={state.name: state for state in paused},
         working_queues=frozenset(leased.values_list("queue", flat=True).distinct()),
         is_cut=is_cut,
+    )
+
+
+def _chapters(
+    events: Sequence[Event], stops: Sequence[Stop], lacking: dict[str, set[UUID]]
+) -> tuple[Chapter, ...]:
+    by_event: dict[UUID, list[Stop]] = {}
+    for stop in stops:
+        by_event.setdefault(stop.delivery.event_id, []).append(stop)
+    return tuple(
+        Chapter(
+            event=event,
+            stops=tuple(by_event.get(event.event_id, ())),
+            lacking=tuple(name for name, ids in lacking.items() if event.event_id in ids),
+        )
+        for event in events
     )
 
 

@@ -1,10 +1,11 @@
 """`check_invariants` says ok of a healthy world, and names what is broken in a broken one."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -327,6 +328,15 @@ def test_another_effect_has_another_checksum(changed: dict[str, Any], world: Use
         name for name, table in after["effects"].items() if table != before["effects"][name]
     }
     assert differing == {"coupons.Coupon"}
+
+
+def test_the_checksum_is_that_of_the_values_whatever_the_database() -> None:
+    make_campaign(id=UUID(int=1), issued_count=7)
+
+    found = check()["effects"]["coupons.Campaign"]
+
+    row = "['00000000-0000-0000-0000-000000000001', '7']"
+    assert found == {"rows": 1, "checksum": hashlib.sha256(row.encode()).hexdigest()}
 
 
 def test_the_text_says_what_is_wrong_and_what_to_do(world: User) -> None:
