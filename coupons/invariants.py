@@ -7,7 +7,6 @@ from operator import or_
 from typing import Any
 
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Exists, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
@@ -126,7 +125,8 @@ def _edits_of_when_and_for_whom() -> dict[str, datetime]:
     """
     edits = LogEntry.objects.filter(
         reduce(or_, (Q(change_message__contains=f'"{label}"') for label in _EDITED)),
-        content_type=ContentType.objects.get_for_model(Campaign),
+        content_type__app_label=Campaign._meta.app_label,
+        content_type__model=Campaign._meta.model_name,
         action_flag=CHANGE,
     )
     latest = edits.order_by().values_list("object_id").annotate(Max("action_time"))
