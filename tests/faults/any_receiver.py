@@ -86,7 +86,10 @@ def _points_of(receiver: Receiver) -> tuple[CrashPoint, ...]:
 
 @cache
 def undisturbed(case: Case, times: int = 1) -> Effects:
-    """Return what the receiver's deliveries change where nothing goes wrong."""
+    """Return what the receiver's deliveries change where nothing goes wrong.
+
+    It is found out once per process: not under a patch that breaks the backbone.
+    """
     _owed(case, times)
     before = snapshot()
     drain_everything()

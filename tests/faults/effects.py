@@ -17,6 +17,7 @@ Effects: TypeAlias = Counter[tuple[str, str]]  # (table and words, "rows" or a c
 NO_EFFECTS = {"events", "sessions", "django_q", "admin", "contenttypes"}
 _VARYING = (models.DateTimeField, models.UUIDField, models.AutoField, models.ForeignKey)
 _NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
+_RUNNING_TOTALS = {"number", "balance_after"}  # of a ledger: they differ with what was before
 _VARYING_WORDS = re.compile(r"[\w.+-]+@[\w.-]+|[\w$+/=-]{20,}")  # addresses, ids, tokens, hashes
 
 
@@ -48,8 +49,8 @@ def change(before: Effects, after: Effects) -> Effects:
 def _compared_columns(model: type[models.Model]) -> tuple[list[str], list[str]]:
     """Return the names of the columns with numbers, and of those with words."""
     fields = [f for f in model._meta.concrete_fields if not (f.unique or isinstance(f, _VARYING))]
-    numbers = [field.name for field in fields if isinstance(field, _NUMBERS)]
-    return numbers, [field.name for field in fields if field.name not in numbers]
+    numbers = [f.name for f in fields if isinstance(f, _NUMBERS) and f.name not in _RUNNING_TOTALS]
+    return numbers, [field.name for field in fields if not isinstance(field, _NUMBERS)]
 
 
 def _word(value: Any) -> str:

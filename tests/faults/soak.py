@@ -35,11 +35,11 @@ def main() -> int:
     print(text)
     if arguments.out:
         arguments.out.write_text(text + "\n")
-    if result["sound"]:
+    if result["sound"] and not arguments.keep:
         shutil.rmtree(directory)
-        return 0
-    print(f"What was found is above; logs and history are in {directory}", file=sys.stderr)
-    return 1
+    else:
+        print(f"Logs and history are in {directory}", file=sys.stderr)
+    return 0 if result["sound"] else 1
 
 
 def _parse() -> argparse.Namespace:
@@ -50,6 +50,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--broker", choices=["orm", "redis"], default="orm")
     parser.add_argument("--rate", type=float, default=RATE_PER_S, help="registrations a second")
     parser.add_argument("--seed", type=int, default=random.randrange(SEEDS))  # noqa: S311
+    parser.add_argument("--keep", action="store_true", help="keep logs, history and database")
     parser.add_argument("--out", type=Path, help="write the JSON to this file too")
     arguments = parser.parse_args()
     if not 0 < arguments.kills <= arguments.registrations or arguments.rate <= 0:

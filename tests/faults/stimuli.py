@@ -25,6 +25,7 @@ from events.signals import EventSignal
 from points.models import RewardRule
 from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.probe.signals import Happened, happened
+from tests.registrations import make_person
 
 _numbers = count(1)
 
@@ -47,12 +48,12 @@ class Scene:
 
 
 def set_scene() -> Scene:
-    """Return a world with an open campaign, a reward rule, and a new inviter who has their own."""
-    if Campaign.objects.exists():
-        inviter = _register()
-        drain_everything()
-        return Scene(inviter)
-    return Scene(open_campaign_and_rule(drain_everything))
+    """Return the test's world: an open campaign, a reward rule, and an inviter who has their own.
+
+    It is made when a test first asks for it.
+    """
+    inviter = User.objects.filter(referral__isnull=True).order_by("registered_at").first()
+    return Scene(inviter or open_campaign_and_rule(drain_everything))
 
 
 def _register(inviter: User | None = None) -> User:
@@ -116,7 +117,8 @@ def provoke(receiver: Receiver, signal: EventSignal[Any], *, times: int = 1) -> 
     """
     if signal.type not in STIMULI:
         raise MissingStimulus(signal.type)
-    scene = set_scene()
+    set_scene()
+    scene = Scene(make_person())  # who was never rewarded before, or two runs would not compare
     before = Event.objects.filter(type=signal.type).count()
     with paused(receiver):
         for _ in range(times):

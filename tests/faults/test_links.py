@@ -26,13 +26,12 @@ LONG_S = 90.0
 COMMIT = b"COMMIT\x00"
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+of_postgres = pytest.mark.database("postgres")
 
 
 @pytest.fixture
 def database_link() -> Iterator[Link]:
     """Return a link to this test's PostgreSQL."""
-    if connection.vendor != "postgresql":
-        pytest.skip("SQLite is reached over no link")
     database = connection.settings_dict
     with link_to(database["HOST"], int(database["PORT"])) as link:
         yield link
@@ -70,6 +69,7 @@ def all_is_delivered() -> bool:
     return not Delivery.objects.filter(finished_at__isnull=True).exists()
 
 
+@of_postgres
 def test_over_a_slow_link_to_the_database_the_answer_is_the_same(
     database_link: Link, drain: Drain
 ) -> None:
@@ -86,6 +86,7 @@ def test_over_a_slow_link_to_the_database_the_answer_is_the_same(
     assert check_everything() == []
 
 
+@of_postgres
 def test_a_link_cut_after_the_commit_was_sent_leads_to_no_false_answer_and_one_account(
     database_link: Link, drain: Drain
 ) -> None:
@@ -104,6 +105,7 @@ def test_a_link_cut_after_the_commit_was_sent_leads_to_no_false_answer_and_one_a
     assert check_everything() == []
 
 
+@of_postgres
 @pytest.mark.parametrize("count", [1, 2000, 5000])
 def test_a_link_cut_anywhere_in_a_sign_up_leaves_it_complete_or_absent(
     count: int, database_link: Link, drain: Drain
@@ -123,6 +125,7 @@ def test_a_link_cut_anywhere_in_a_sign_up_leaves_it_complete_or_absent(
     assert check_everything() == []
 
 
+@of_postgres
 def test_a_silent_link_to_the_database_is_a_503_in_time_and_works_again_afterwards(
     database_link: Link, drain: Drain
 ) -> None:
@@ -164,6 +167,7 @@ def cut(link: Link) -> None:
     link.cut_after(1)
 
 
+@pytest.mark.database("sqlite")  # any would do: once is enough
 @pytest.mark.parametrize("go_wrong", [fall_silent, refuse, become_slow, cut])
 def test_whatever_the_link_to_the_queue_is_like_the_answer_is_the_same(
     go_wrong: Callable[[Link], None], valkey_link: Link, valkey_server: Server, drain: Drain

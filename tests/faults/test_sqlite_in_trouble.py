@@ -26,13 +26,11 @@ PATIENCE_S = 0.2  # instead of the 5 s that settings give a request
 NO_LIMIT = 2**30  # pages
 REFUSED = 5  # sign-ups in a full database
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
-
-
-@pytest.fixture(autouse=True)
-def _on_sqlite() -> None:
-    if connection.vendor != "sqlite":
-        pytest.skip("this is about SQLite")
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.database("sqlite"),
+]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.processes import ROOT, answers, free_port, wait_until
 HOST = "127.0.0.1"
 WEB_SERVERS = 2
 SUPERVISORS = 2
-START_S = 60.0
+START_S = 120.0
 STOP_S = 30.0
 LOOK_EVERY_S = 0.05
 
