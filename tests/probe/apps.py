@@ -8,6 +8,7 @@ INSTALLED = (
     "tests.probe.hurry",
     "tests.probe.roles",
     "tests.faults.crashpoints",
+    "tests.faults.bugs",
 )
 
 
