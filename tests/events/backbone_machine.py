@@ -5,6 +5,7 @@ itself, however slow the machine. A worker's death is an exception that nothing 
 transaction rolls back, nothing of the drain runs after it, and its lease stays.
 """
 
+import random
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,15 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q, QuerySet
+from hypothesis import seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from events.delivery import claim as claiming
 from events.delivery import drain as draining
@@ -99,6 +107,16 @@ def forget_everything() -> None:
     claiming._turns = count()
     for model in (Attempt, Delivery, EventRow, ReceiverState, Effect, Fault, ProcessedEvent):
         model._default_manager.all().delete()
+
+
+def compare(how: settings) -> None:
+    """Take random steps, in as many examples as the settings say. Raises at the first difference.
+
+    pytest-randomly has seeded `random`: --randomly-seed=, which it prints, takes the same steps.
+    """
+    machine = seed(random.getrandbits(32))(BackboneMachine)
+    with still_time():
+        run_state_machine_as_test(machine, settings=how)
 
 
 def published(machine: "BackboneMachine") -> bool:

@@ -327,7 +327,7 @@ def bells() -> Problems:
 def learn_what_is_right() -> None:
     """Let the kit see undisturbed runs, which it remembers, before anything is broken."""
     for case in (RECORD, CALL_ONCE):
-        undisturbed(case)
+        undisturbed(case, 1)  # as the kit asks: it remembers by the very arguments
 
 
 def publish(*numbers: int, lanes: int = 1) -> None:
