@@ -33,6 +33,7 @@ _REPEATABLE_STATES = {
     "57P03",  # cannot_connect_now
     "25P03",  # idle_in_transaction_session_timeout
 }
+_FULL_STATES = {"53100", "58030"}  # disk_full, io_error
 
 
 def is_conflict(error: BaseException) -> bool:
@@ -43,8 +44,19 @@ def is_conflict(error: BaseException) -> bool:
         return False
     state = getattr(error.__cause__, "sqlstate", None)
     if state is not None:
-        return state in _REPEATABLE_STATES or state.startswith("08")
-    return isinstance(error, OperationalError) and _is_lock_or_connection(str(error))
+        repeatable = state in _REPEATABLE_STATES or state.startswith("08")
+        return repeatable or state in _FULL_STATES
+    return isinstance(error, OperationalError) and (
+        _is_lock_or_connection(str(error)) or is_full(error)
+    )
+
+
+def is_full(error: BaseException) -> bool:
+    """Tell whether the database can not write for want of space: for hours, maybe."""
+    state = getattr(error.__cause__, "sqlstate", None)
+    return state in _FULL_STATES or any(
+        text in str(error) for text in ("disk is full", "disk I/O error")
+    )
 
 
 def _is_lock_or_connection(text: str) -> bool:

@@ -14,7 +14,7 @@ from events import queue as doorbell
 from events.delivery import settle
 from events.delivery.claim import LEASE_S, claim
 from events.delivery.claimable import has_due_deliveries
-from events.delivery.conflict import is_conflict, is_database_well, repeated
+from events.delivery.conflict import is_conflict, is_database_well, is_full, repeated
 from events.delivery.effects import apply, time_limit_s
 from events.delivery.failure import Failure, describe
 from events.delivery.pace import Pace
@@ -143,7 +143,7 @@ class _ClaimRun:
         its own opponent: a receiver that closes its connection, or locks itself out.
         """
         again = any(delivery.fingerprint == settle.EXCUSED for delivery in deliveries)
-        if again and len(deliveries) == 1 and is_database_well():
+        if again and len(deliveries) == 1 and not is_full(error) and is_database_well():
             return self._fail(receiver, deliveries[0], error, started_at)
         logger.warning("%s: handed back after conflicts: %s", receiver.name, error)
         self.failed_lanes.update(map(_lane, deliveries))

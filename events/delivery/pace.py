@@ -10,6 +10,7 @@ from django.db import connection
 SQLITE_BLOCK_S, POSTGRES_BLOCK_S = 0.02, 0.25
 SQLITE_MOST, POSTGRES_MOST = 100, 500
 FIRST = 10
+DEARER = 1.2  # times the cost of a delivery in the block before
 
 
 class Pace:
@@ -23,6 +24,7 @@ class Pace:
         self._block_s = SQLITE_BLOCK_S if on_sqlite else POSTGRES_BLOCK_S
         self._most = SQLITE_MOST if on_sqlite else POSTGRES_MOST
         self._worked_s = 0.0
+        self._cost_s = 0.0  # of one delivery, the last time
         self.limit = FIRST
 
     @contextmanager
@@ -36,7 +38,11 @@ class Pace:
 
     def adapt(self, count: int) -> None:
         """Set the next limit after a claim of `count`: at most doubled, at least halved."""
-        per_delivery_s = max(self._worked_s, 1e-6) / count
-        wanted = int(self._block_s / per_delivery_s)
+        cost_s = max(self._worked_s, 1e-6) / count
+        wanted = int(self._block_s / cost_s)
+        if wanted < self.limit and 0 < self._cost_s * DEARER < cost_s:
+            # What a block costs by itself is too much already (a busy machine): being smaller
+            # shortens none, and only makes each delivery dearer.
+            wanted = self.limit * 2
         self.limit = max(1, min(wanted, self.limit * 2, self._most), self.limit // 2)
-        self._worked_s = 0.0
+        self._cost_s, self._worked_s = cost_s, 0.0

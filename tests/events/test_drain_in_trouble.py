@@ -252,6 +252,47 @@ def test_slow_work_shrinks_the_claim() -> None:
     assert pace.limit == FIRST // 2
 
 
+def test_claims_are_not_shrunk_where_that_only_makes_each_delivery_dearer() -> None:
+    pace = Pace()
+    limits = []
+
+    for _ in range(20):  # on a busy machine, where a block takes 25 ms whatever is in it
+        pace._worked_s = 0.025 + 0.001 * pace.limit
+        pace.adapt(pace.limit)
+        limits.append(pace.limit)
+
+    assert min(limits) >= FIRST // 2
+
+
+def test_claims_of_slow_deliveries_are_shrunk_down_to_one() -> None:
+    pace = Pace()
+
+    for _ in range(10):
+        pace._worked_s = 0.005 + 0.5 * pace.limit
+        pace.adapt(pace.limit)
+
+    assert pace.limit == 1
+
+
+@pytest.mark.parametrize("text", ["database or disk is full", "disk I/O error"])
+def test_a_full_disk_is_nobodys_failure_however_long_it_lasts(
+    text: str, publish: Publish, drain: Drain, quick_conflicts: None
+) -> None:
+    publish(1)
+    only("record")
+    with mock.patch.object(effects, "_call", side_effect=OperationalError(text)):
+        for _ in range(5):
+            make_due()
+            drain_queue("probe")
+    spared = delivery("record")
+
+    make_due()
+    drain()
+
+    assert (spared.state, spared.attempts) == (DeliveryState.PENDING, 0)
+    assert effects_of("record") == [1]
+
+
 def test_due_again_after_its_worker_died(publish: Publish, drain: Drain) -> None:
     publish(1)
     only("record")
