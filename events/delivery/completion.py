@@ -53,8 +53,9 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     """
     columns = ("event_id", "type", "version", "key")
     missing = list(missing_to(receiver, events).only(*columns).order_by("position")[:limit])
+    # A list: of an empty one Django makes no transaction, and SQLite has only one to give.
     Delivery.objects.bulk_create(
-        (_out_of_order(receiver, event) for event in missing), ignore_conflicts=True
+        [_out_of_order(receiver, event) for event in missing], ignore_conflicts=True
     )
     return len(missing)
 

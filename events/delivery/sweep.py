@@ -55,14 +55,15 @@ class Sweeper(threading.Thread):
             time.sleep(SWEEP_INTERVAL_S)
 
     def _sweep_once(self) -> None:
+        # First what deliveries wait for: whatever fails below must not keep anybody from it.
+        self._clock.advance()
+        sweep()
         if self._sweeps % TAKE_STOCK_EVERY == 0:
             take_stock()
         if self._sweeps % WAKE_EVERY == 0:
             wake_unblocked()
         if self._sweeps % COMPLETE_EVERY == 0:
             self._completion.advance()
-        self._clock.advance()
-        sweep()
         self._sweeps += 1
         self._failing = False
 
@@ -104,10 +105,10 @@ def take_stock() -> None:
 
 def record_receivers() -> None:
     """Note when each receiver was first seen; what was published before is not owed to it."""
-    ReceiverState.objects.bulk_create(
-        (ReceiverState(name=receiver.name) for receiver in all_receivers()),
-        ignore_conflicts=True,
-    )
+    seen = set(ReceiverState.objects.values_list("name", flat=True))
+    new = [r.name for r in all_receivers() if r.name not in seen]
+    # A list: of an empty one Django makes no transaction, and SQLite has only one to give.
+    ReceiverState.objects.bulk_create([ReceiverState(name=n) for n in new], ignore_conflicts=True)
 
 
 def move_to_declared_queues() -> int:

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from events.delivery import completion
 from events.delivery.completion import Completion, add_missing_deliveries
+from events.delivery.sweep import record_receivers
 from events.models import Delivery, DeliveryState, Event, ReceiverState
 from events.receivers import get_receiver
 from tests.conftest import Drain, Publish
@@ -181,3 +182,17 @@ def test_a_commit_that_comes_late_is_seen_and_what_is_settled_is_not_read_again(
 
     delivered = Delivery.objects.filter(receiver=RECEIVER).values_list("event_id", flat=True)
     assert set(delivered) == {late.id, newest.id}
+
+
+def test_a_look_that_finds_nothing_new_takes_no_turn_to_write(publish: Publish) -> None:
+    publish(1)
+    first_seen(timedelta(minutes=3))
+
+    record_receivers()
+
+    with CaptureQueriesContext(connection) as queries:
+        record_receivers()
+        added = Completion().advance()
+
+    assert added == 0
+    assert [q["sql"] for q in queries if not q["sql"].startswith("SELECT")] == []

@@ -1,0 +1,36 @@
+"""A sweep does what deliveries wait for, whatever else goes wrong."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db.models.functions import Now
+
+from events.delivery import sweep
+from events.models import Delivery, DeliveryState
+from tests.conftest import Publish
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("broken", ["take_stock", "wake_unblocked"])
+def test_a_lost_lease_is_released_though_taking_stock_fails(
+    broken: str, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("nothing works today")
+
+    publish(1)
+    Delivery.objects.update(
+        state=DeliveryState.RUNNING,
+        due_at=None,
+        attempts=1,
+        lease_token=uuid4(),
+        lease_expires_at=Now() - timedelta(seconds=1),
+    )
+    monkeypatch.setattr(sweep, broken, fail)
+
+    with pytest.raises(RuntimeError):
+        sweep.Sweeper()._sweep_once()
+
+    assert not Delivery.objects.filter(state=DeliveryState.RUNNING).exists()
