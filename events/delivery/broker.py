@@ -52,14 +52,13 @@ class BellBroker(Broker):  # type: ignore[misc]
         """Return waiting bells, or None after a while without any. Never raises."""
         told().looked()
         try:
-            bells = self.take_bells()
+            readable = [bell for bell in self.take_bells() if self._is_readable(bell)]
         except Exception:
             self._note_failure()
             self.recover()
             time.sleep(PAUSE_AFTER_ERROR_S)
             return None
         self._note_success()
-        readable = [bell for bell in bells if self._is_readable(bell)]
         if readable:
             told().taken()
         return readable or None

@@ -166,11 +166,15 @@ def test_an_answered_bell_is_forgotten(database_broker: DatabaseBellBroker) -> N
     assert not OrmQ.objects.exists()
 
 
-def test_errors_never_reach_the_pusher(broker: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail() -> list[Any]:
+@pytest.mark.parametrize("failing", ["take_bells", "park"])
+def test_errors_never_reach_the_pusher(
+    failing: str, broker: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> list[Any]:
         raise OSError("the server is away")
 
-    monkeypatch.setattr(broker, "take_bells", fail)
+    broker.enqueue("garbage")  # which is to be parked
+    monkeypatch.setattr(broker, failing, fail)
 
     assert broker.dequeue() is None
     assert broker.dequeue() is None
