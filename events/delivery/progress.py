@@ -22,6 +22,7 @@ from django.conf import settings
 
 VARIABLE = "USHER_PROGRESS"  # the environment variable that names the file
 PATIENCE_S = 10.0  # between two stamps of healthy work
+START_S = 2 * PATIENCE_S  # from a cluster's start to its first look for bells
 WRITE_LOCK_S = 5.0  # SQLite's blocks are short, and a receiver's limit there is 2 s
 
 _LOOKED, _TAKEN, _BEGUN, _BUSY_UNTIL, _LOCKED_AT, _LOCKED_BY = range(6)
@@ -43,11 +44,15 @@ class Progress:
         self._file.close()
 
     @staticmethod
-    def create(path: Path) -> "Progress":
-        """Make a cluster's file. Until it has started, the cluster counts as busy."""
+    def create(path: Path, *, start_s: float = START_S) -> "Progress":
+        """Make a cluster's file. Until it has started, for `start_s`, the cluster counts as busy.
+
+        It is a new file: whoever maps a former cluster's must not lose it underfoot (SIGBUS).
+        """
+        path.unlink(missing_ok=True)
         path.write_bytes(bytes(_FIELDS * _SIZE_BYTES))
         progress = Progress(path)
-        progress._set(_BUSY_UNTIL, time.monotonic() + 2 * PATIENCE_S)
+        progress._set(_BUSY_UNTIL, time.monotonic() + start_s)
         return progress
 
     def looked(self) -> None:

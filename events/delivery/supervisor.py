@@ -22,6 +22,7 @@ WATCH_PATIENCE_S = 30.0
 SWEEP_PATIENCE_S = 300.0  # far beyond the time limits of a database connection
 RESTART_DELAY_S = 1.0
 MAX_RESTART_DELAY_S = 30.0
+MAX_START_S = 320.0
 IDLE_GRACE_S = 3.0  # for a cluster that runs nothing: it may wait for a process that was killed
 ROOT = Path(events.__file__).resolve().parent.parent
 
@@ -38,7 +39,7 @@ class Cluster:
         """Start the cluster's processes."""
         self.started_at = time.monotonic()
         path = progress.path_of(os.getpid(), self.queue)
-        self.progress = progress.Progress.create(path)
+        self.progress = progress.Progress.create(path, start_s=self._start_s)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "events.delivery.cluster", self.queue, str(os.getpid())],
             env={
@@ -49,6 +50,12 @@ class Cluster:
             },
             start_new_session=True,
         )
+
+    @property
+    def _start_s(self) -> float:
+        """The seconds it may take to come up: more and more, for the machine may just be slow."""
+        doubled = max(0, self.failures - 1)
+        return min(progress.START_S * 2.0**doubled, MAX_START_S)
 
     @property
     def is_running(self) -> bool:
@@ -93,7 +100,10 @@ class Cluster:
             lived_s,
         )
         self.kill()
-        self.start()
+        try:
+            self.start()
+        except OSError:  # no process, memory or disk space to be had: the others must not die of it
+            logger.exception("The cluster of queue %r could not be started.", self.queue)
 
     def terminate(self) -> None:
         """Ask the cluster to finish what it runs. Only its first process: the others follow it."""

@@ -103,6 +103,15 @@ def test_both_sides_see_the_same_memory(progress: Progress, clock: Clock, tmp_pa
     assert progress.what_is_stuck() == ""
 
 
+def test_a_new_file_leaves_a_former_cluster_its_own(progress: Progress, tmp_path: Path) -> None:
+    new = Progress.create(tmp_path / "progress")
+
+    progress.looked()
+
+    assert progress.has_come_up
+    assert not new.has_come_up
+
+
 def another_process(progress: Progress, tmp_path: Path, script: str) -> subprocess.Popen[str]:
     """Run a script in a process that has the cluster's file as `told`; it prints when it is there.
 

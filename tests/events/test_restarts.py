@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from events.delivery import progress, supervisor
-from events.delivery.supervisor import MAX_RESTART_DELAY_S, RESTART_DELAY_S, Cluster
+from events.delivery.supervisor import (
+    MAX_RESTART_DELAY_S,
+    MAX_START_S,
+    RESTART_DELAY_S,
+    Cluster,
+)
 
 
 class Clock:
@@ -71,3 +76,37 @@ def test_a_cluster_that_was_at_work_is_started_at_once_however_often_it_is_kille
         watch(cluster, seconds=1)
 
     assert len(starts) == 11
+
+
+def test_a_cluster_on_a_slow_machine_is_given_longer_and_longer_to_come_up(
+    starts: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    create = progress.Progress.create
+
+    def note(path: Path, *, start_s: float) -> progress.Progress:
+        given.append(start_s)
+        return create(path, start_s=start_s)
+
+    monkeypatch.setattr(progress.Progress, "create", note)
+
+    watch(Cluster("coupons"), seconds=200)
+
+    assert given[:4] == [progress.START_S, progress.START_S, 2 * progress.START_S, 80]
+    assert given[-1] == MAX_START_S
+
+
+def test_a_cluster_that_cannot_be_started_is_tried_again(
+    starts: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster, popen = Cluster("coupons"), subprocess.Popen
+
+    def refuse(*args: Any, **kwargs: Any) -> Any:
+        raise BlockingIOError("Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    watch(cluster, seconds=5)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    watch(cluster, seconds=60)
+
+    assert len(starts) > 1
