@@ -17,11 +17,16 @@ def undelivered(receiver: Receiver) -> QuerySet[Event]:
 
 
 def _owed_since(receiver: Receiver) -> Q:
-    """Return which events are owed: since the receiver was seen, but for what may be pruned."""
+    """Return which events are owed: since the receiver was known, but for what may be pruned.
+
+    Publishers know it since the first delivery that they wrote themselves (it has a place in its
+    lane), and workers since they noted it, whichever was earlier: web processes may start long
+    before the first worker.
+    """
+    written = Delivery.objects.filter(receiver=receiver.name, position__isnull=False).order_by("pk")
+    known = Q(position__gte=written.values("event__position")[:1])
     state = ReceiverState.objects.filter(pk=receiver.name).first()
     if state is None:
-        # No worker has noted it so far: since its first delivery, publishers know it.
-        first = Delivery.objects.filter(receiver=receiver.name).order_by("pk")
-        return Q(position__gte=first.values("event__position")[:1])
-    since = max(t for t in (state.first_seen_at, state.pruned_before) if t)
-    return Q(occurred_at__gte=since)
+        return known
+    known |= Q(occurred_at__gte=state.first_seen_at)
+    return known & Q(occurred_at__gte=state.pruned_before) if state.pruned_before else known

@@ -202,6 +202,19 @@ def test_a_receiver_is_owed_what_came_since_it_was_seen(publish: Publish, drain:
     assert broken() == {}
 
 
+def test_what_was_published_before_the_first_worker_came_is_owed(
+    publish: Publish, drain: Drain
+) -> None:
+    publish(1)
+    lost = publish(2)
+    ReceiverState.objects.create(name="probe.record")
+    drain()
+
+    Delivery.objects.filter(receiver="probe.record", event__event_id=lost.id).delete()
+
+    assert broken() == {"I8": ["events have no delivery for probe.record"]}
+
+
 def test_a_healthy_world_in_trouble_is_ok(
     world: User, publish: Publish, drain: Drain, misbehave: Misbehave
 ) -> None:
@@ -245,7 +258,8 @@ def pause_and_publish(publish: Publish) -> None:
     Delivery.objects.filter(key="paused").update(due_at=Now() - LONG_AGO)
     ReceiverState.objects.create(name="probe.call_once", paused_at=Now(), paused_by="staff")
     for name in ("probe.record", "probe.record_batch", "probe.call_outside"):
-        ReceiverState.objects.create(name=name)  # seen only now: what is gone was not owed
+        ReceiverState.objects.create(name=name)
+    ReceiverState.objects.update(pruned_before=Now())  # what is gone may have been pruned
 
 
 def publish_what_nobody_knows(publish: Publish) -> None:
@@ -255,7 +269,7 @@ def publish_what_nobody_knows(publish: Publish) -> None:
         Delivery.objects.filter(event__event_id=event.id).exclude(receiver="probe.record").delete()
         changed = Delivery.objects.filter(event__event_id=event.id)
         changed.update(due_at=Now() - LONG_AGO, **unknown)
-        ReceiverState.objects.update(first_seen_at=Now())
+        ReceiverState.objects.update(pruned_before=Now())
 
 
 def test_deliveries_that_were_completed_later_are_ok(publish: Publish, drain: Drain) -> None:
