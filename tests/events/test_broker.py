@@ -55,7 +55,8 @@ def broker(request: pytest.FixtureRequest) -> Any:
 
 def bell() -> str:
     """Return a payload as django-q2 makes it."""
-    signed: str = SignedPackage.dumps({"id": "1", "func": queue.DRAIN, "args": ("probe",)})
+    task = {"id": "1", "func": queue.DRAIN, "args": ("probe",), "kwargs": {}}
+    signed: str = SignedPackage.dumps(task)
     return signed
 
 
