@@ -1,5 +1,6 @@
 """The event log, the deliveries owed to receivers, and their failed attempts."""
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
@@ -223,6 +224,12 @@ class ReceiverState(models.Model):
     paused_at = models.DateTimeField(_("paused at"), null=True, blank=True)
     paused_by = models.CharField(_("paused by"), max_length=150, default="", blank=True)
     pause_reason = models.CharField(_("reason"), max_length=200, default="", blank=True)
+    types_seen = models.JSONField(
+        _("types seen"),
+        default=dict,
+        blank=True,
+        help_text=_("When workers first met each type of event that the receiver listens to."),
+    )
     pruned_before = models.DateTimeField(
         _("pruned before"),
         null=True,
@@ -237,6 +244,13 @@ class ReceiverState(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def type_seen_at(self, type_: str) -> datetime | None:
+        """Return when a worker first saw the receiver listen to a type of event; None: never."""
+        if not self.types_seen:  # not noted so far: it listens to what it listened to at first
+            return self.first_seen_at
+        seen = self.types_seen.get(type_)
+        return datetime.fromisoformat(seen) if seen else None
 
 
 class AbstractProcessedEvent(models.Model):

@@ -43,8 +43,9 @@ class TimedConnection(Connection[Any]):
     def connect(cls, *args: Any, **kwargs: Any) -> Self:
         """Connect, and end the outage where there was one."""
         connection = super().connect(*args, **kwargs)
-        while _pools_in_outage:
-            _pools_in_outage.pop().timeout = CONNECTION_WITHIN_S
+        for pool in list(_pools_in_outage):  # other threads may do the same
+            pool.timeout = CONNECTION_WITHIN_S
+            _pools_in_outage.discard(pool)
         return connection
 
     def wait(

@@ -1,15 +1,17 @@
 """Deliver events to a receiver that the publishing process did not know, or that came later.
 
 While a release is rolled out, processes of the former one go on publishing, without deliveries for
-receivers that only the new one has. For a day after a receiver was first seen, the sweep adds them.
+receivers that only the new one has, or that have only there come to listen to a type of event. For
+a day after a worker first saw a receiver listen to a type, the sweep adds them.
 """
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
+from events.delivery.clock import database_now
 from events.models import Delivery, Event, ReceiverState
 from events.receivers import Receiver, all_receivers
 
@@ -23,24 +25,29 @@ class Completion:
     """What one sweeper remembers between its looks: how far each new receiver is complete."""
 
     def __init__(self) -> None:
-        self._complete_to: dict[str, int] = {}  # positions, by receiver
+        self._complete_to: dict[tuple[str, str], int] = {}  # positions, by receiver and type
 
     def advance(self) -> int:
-        """Add what new receivers lack, at most CHUNK_SIZE for each. Return how many."""
-        new = ReceiverState.objects.filter(first_seen_at__gt=Now() - COMPLETED_FOR)
-        states = {state.name: state for state in new}
-        known = [receiver for receiver in all_receivers() if receiver.name in states]
-        return sum(self._complete(receiver, states[receiver.name]) for receiver in known)
+        """Add what receivers lack of types new to them, a chunk each at most. Return how many."""
+        states = ReceiverState.objects.in_bulk()
+        new_since = database_now() - COMPLETED_FOR
+        return sum(
+            self._complete(receiver, signal.type, _owed_from(seen_at, states[receiver.name]))
+            for receiver in all_receivers()
+            if receiver.name in states
+            for signal in receiver.signals
+            if (seen_at := states[receiver.name].type_seen_at(signal.type)) and seen_at > new_since
+        )
 
-    def _complete(self, receiver: Receiver, state: ReceiverState) -> int:
-        events = Event.objects.filter(type__in=[signal.type for signal in receiver.signals])
-        if receiver.name not in self._complete_to:
-            self._complete_to[receiver.name] = _last_before(events, _owed_from(state))
-        unsettled = events.filter(position__gt=self._complete_to[receiver.name])
+    def _complete(self, receiver: Receiver, type_: str, owed_from: datetime) -> int:
+        events, what = Event.objects.filter(type=type_), (receiver.name, type_)
+        if what not in self._complete_to:
+            self._complete_to[what] = _last_before(events, owed_from)
+        unsettled = events.filter(position__gt=self._complete_to[what])
         added = add_missing_deliveries(receiver, unsettled, limit=CHUNK_SIZE)
         if added < CHUNK_SIZE:
             settled = _last_before(unsettled, Now() - SETTLED_AFTER)
-            self._complete_to[receiver.name] = max(self._complete_to[receiver.name], settled)
+            self._complete_to[what] = max(self._complete_to[what], settled)
         return added
 
 
@@ -60,8 +67,8 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     return len(missing)
 
 
-def _owed_from(state: ReceiverState) -> Any:
-    owed_from = state.first_seen_at - REACH_BACK
+def _owed_from(seen_at: datetime, state: ReceiverState) -> datetime:
+    owed_from = seen_at - REACH_BACK
     # Before this, a finished delivery may have been deleted: its absence says nothing.
     return max(owed_from, state.pruned_before) if state.pruned_before else owed_from
 

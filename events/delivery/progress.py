@@ -96,6 +96,7 @@ class Progress:
 
     def call_begins(self, limit_s: float) -> None:
         """Stamp: a receiver is called that must return within `limit_s`."""
+        self.busy_for(limit_s)
         if self._slot is not None:
             self._set(_OVERDUE_AT + self._slot, time.monotonic() + limit_s + PATIENCE_S)
 

@@ -12,7 +12,7 @@ from events.delivery import leases, settle
 from events.delivery.availability import availability
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
-from events.delivery.clock import ClockWatch
+from events.delivery.clock import ClockWatch, database_now
 from events.delivery.completion import Completion
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
@@ -104,11 +104,25 @@ def take_stock() -> None:
 
 
 def record_receivers() -> None:
-    """Note when each receiver was first seen; what was published before is not owed to it."""
+    """Note when each receiver was first seen, with each type of event that it listens to.
+
+    What was published before is not owed to it.
+    """
     seen = set(ReceiverState.objects.values_list("name", flat=True))
     new = [r.name for r in all_receivers() if r.name not in seen]
     # A list: of an empty one Django makes no transaction, and SQLite has only one to give.
     ReceiverState.objects.bulk_create([ReceiverState(name=n) for n in new], ignore_conflicts=True)
+    states = ReceiverState.objects.in_bulk()
+    for receiver in all_receivers():
+        _record_types(states[receiver.name], {signal.type for signal in receiver.signals})
+
+
+def _record_types(state: ReceiverState, types: set[str]) -> None:
+    new = types - state.types_seen.keys()
+    if new:
+        since = database_now() if state.types_seen else state.first_seen_at
+        state.types_seen |= dict.fromkeys(sorted(new), since.isoformat())
+        state.save(update_fields=["types_seen"])
 
 
 def move_to_declared_queues() -> int:

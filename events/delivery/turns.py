@@ -11,7 +11,7 @@ from django.db import connection
 from events.filelock import FileLock
 
 PAUSE_S = 0.001
-TURN_TIMEOUT_S = 30.0
+TURN_TIMEOUT_S = 10.0  # below the time after which a cluster counts as stuck
 
 _of_thread = threading.local()  # a lock is nobody else's: see FileLock
 

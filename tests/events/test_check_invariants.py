@@ -133,6 +133,20 @@ def test_a_delivery_that_nobody_comes_for_is_stuck(publish: Publish) -> None:
     assert broken() == {"I8": ["deliveries to probe.record are due for over 60 s"]}
 
 
+def test_a_long_backlog_that_is_being_worked_off_is_not_stuck(
+    publish: Publish, drain: Drain
+) -> None:
+    publish(1)
+    drain()
+    publish(2)
+    Delivery.objects.filter(receiver="probe.record", due_at__isnull=False).update(
+        due_at=Now() - LONG_AGO
+    )
+    Delivery.objects.filter(finished_at__isnull=False).update(finished_at=Now())
+
+    assert broken() == {}
+
+
 def test_a_lease_that_nobody_takes_back_is_stuck(publish: Publish) -> None:
     publish(1)
     Delivery.objects.filter(receiver="probe.record").update(

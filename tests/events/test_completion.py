@@ -1,21 +1,24 @@
 """Deliveries that are missing are added: once, and never for what was applied already."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from events.delivery import completion
+from events.delivery import completion, sweep
 from events.delivery.completion import Completion, add_missing_deliveries
 from events.delivery.sweep import record_receivers
 from events.models import Delivery, DeliveryState, Event, ReceiverState
-from events.receivers import get_receiver
+from events.receivers import connect_receiver, disconnect_receiver, get_receiver
 from tests.conftest import Drain, Publish
 from tests.parallel import run_at_once
 from tests.probe.observe import effects
+from tests.probe.signals import Happened, followed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -196,3 +199,53 @@ def test_a_look_that_finds_nothing_new_takes_no_turn_to_write(publish: Publish) 
 
     assert added == 0
     assert [q["sql"] for q in queries if not q["sql"].startswith("SELECT")] == []
+
+
+def listen_to_followed() -> None:
+    """Let the next release's receiver listen to a second type of event."""
+    receiver = get_receiver(RECEIVER)
+    disconnect_receiver(RECEIVER)
+    connect_receiver(replace(receiver, signals=(*receiver.signals, followed)))
+
+
+@pytest.fixture
+def former_release() -> Iterator[None]:
+    """Restore the receiver as it is declared."""
+    declared = get_receiver(RECEIVER)
+    yield
+    disconnect_receiver(RECEIVER)
+    connect_receiver(declared)
+
+
+def test_a_type_that_a_known_receiver_comes_to_listen_to_is_completed_too(
+    former_release: None,
+) -> None:
+    first_seen(timedelta(days=30))
+    sweep.record_receivers()
+    with transaction.atomic():
+        old, recent = (followed.publish(Happened(key="a", number=n)) for n in range(2))
+    occurred(old.id, timedelta(minutes=14))
+    listen_to_followed()
+    sweep.record_receivers()
+
+    Completion().advance()
+
+    owed = Delivery.objects.filter(receiver=RECEIVER, type=followed.type)
+    assert list(owed.values_list("event_id", flat=True)) == [recent.id]
+
+
+def test_what_a_receiver_listened_to_at_first_dates_from_when_it_was_seen(
+    former_release: None,
+) -> None:
+    first_seen(timedelta(days=30))
+    sweep.record_receivers()
+    listen_to_followed()
+    sweep.record_receivers()
+
+    state = ReceiverState.objects.get(name=RECEIVER)
+
+    assert state.type_seen_at("probe.happened") == state.first_seen_at
+    added_at = state.type_seen_at("probe.followed")
+    assert added_at
+    assert added_at > state.first_seen_at
+    assert state.type_seen_at("probe.unheard_of") is None
