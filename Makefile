@@ -9,7 +9,7 @@ PORT ?= 8000
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 FIND_PYTHON = for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
-TEST_JOBS ?= 2
+TEST_JOBS ?= 3 # tests of real processes mostly wait
 PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -q
 PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w0) \
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
@@ -28,9 +28,11 @@ test: $(VENV)/.requirements-dev ## run the whole suite: SQLite, PostgreSQL, faul
 	$(PYTEST) --database=postgres -m "not browser" --ignore=tests/servers
 	$(PYTEST) --database=sqlite -m browser
 
-test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser
-	$(PYTEST) --database=sqlite -m "not faults and not browser"
-	$(PYTEST) --database=postgres -m "not faults and not browser" --ignore=tests/servers
+DATABASES ?= sqlite postgres
+test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser (DATABASES=)
+	@set -e; for database in $(DATABASES); do \
+		$(PYTEST) --database=$$database -m "not faults and not browser" --ignore=tests/servers; \
+	done
 
 e2e: $(VENV)/.requirements-dev ## run the browser tests
 	$(PYTEST) --database=sqlite -m browser

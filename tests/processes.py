@@ -75,8 +75,9 @@ def running(*command: str, **overrides: str) -> Iterator[subprocess.Popen[bytes]
 @contextmanager
 def worker(*queues: str, **overrides: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run `manage.py worker` for some queues, or for all."""
-    with running(sys.executable, "manage.py", "worker", *queues, "--grace", "5", **overrides) as p:
-        yield p
+    command = [sys.executable, "manage.py", "worker", *queues, "--grace", "5", "--skip-checks"]
+    with running(*command, **overrides) as process:
+        yield process
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from hypothesis import settings
 from tests.events.backbone_machine import compare
 
 # BACKBONE_EXAMPLES=1000 looks harder. One takes about a second of processor time.
-EXAMPLES = int(os.environ.get("BACKBONE_EXAMPLES", "15"))
+EXAMPLES = int(os.environ.get("BACKBONE_EXAMPLES", "10"))
 STEPS = 30
 
 pytestmark = pytest.mark.django_db(transaction=True)

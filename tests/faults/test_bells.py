@@ -17,7 +17,11 @@ from tests.conftest import Publish
 from tests.probe.observe import effects
 from tests.processes import descendants_of, run_script, wait_until, worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.database("sqlite"),  # any would do: once is enough
+]
 
 PUBLISH = """
 from django.db import transaction

@@ -13,10 +13,14 @@ from tests.probe.hurry import CLOCK
 from tests.probe.observe import delivery, effects
 from tests.processes import run_script, wait_until, worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.database("postgres"),  # a database with a clock of its own
+]
 
 HOUR_S, DAY_S = 3600, 86400
-OFF_BY = [-DAY_S, -HOUR_S, HOUR_S, DAY_S]
+OFF_BY = [-DAY_S, HOUR_S]
 
 
 @pytest.mark.parametrize("off_by_s", OFF_BY)

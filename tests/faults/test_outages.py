@@ -95,6 +95,7 @@ def wiped(server: Server) -> Iterator[None]:
         client.flushall()
 
 
+@pytest.mark.database("postgres")  # any would do: once is enough
 @pytest.mark.parametrize("outage", [stopped, paused, full, wiped])
 def test_with_the_queue_server_away_the_answer_is_the_same(
     outage: Any, drain: Drain, private_valkey: Any

@@ -7,7 +7,11 @@ from tests.probe.next_release import RELEASE
 from tests.probe.observe import effects
 from tests.processes import run_script, wait_until, worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.database("postgres"),  # any would do: once is enough
+]
 
 NEXT = {RELEASE: "next"}
 PUBLISH = """

@@ -20,7 +20,11 @@ from tests.faults.scenarios import Problems
 from tests.probe.models import Effect
 from tests.processes import run_script
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.database("sqlite"),  # the checks are the same on both
+]
 
 
 def run(scenario: str) -> Problems:

@@ -18,7 +18,11 @@ from tests.probe.observe import effects
 from tests.probe.signals import Happened, happened
 from tests.processes import descendants_of, running, wait_until, worker
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.faults,
+    pytest.mark.database("sqlite"),  # processes, not databases: chaos runs on both
+]
 
 
 def test_an_app_added_later_gets_its_events_in_a_queue_of_its_own(drain: Drain) -> None:
