@@ -23,9 +23,9 @@ help: ## list the targets
 run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on http://127.0.0.1:8000/ (PORT=)
 	@PORT=$(PORT) exec $(BIN)/python manage.py dev
 
-test: $(VENV)/.requirements-dev ## run the whole suite: SQLite, PostgreSQL, faults, browser
-	$(PYTEST) --database=sqlite -m "not browser"
-	$(PYTEST) --database=postgres -m "not browser" --ignore=tests/servers
+test: $(VENV)/.requirements-dev ## run the suite: SQLite, PostgreSQL, faults, browser
+	$(PYTEST) --database=sqlite -m "not browser and not long"
+	$(PYTEST) --database=postgres -m "not browser and not long" --ignore=tests/servers
 	$(PYTEST) --database=sqlite -m browser
 
 DATABASES ?= sqlite postgres
@@ -37,7 +37,7 @@ test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser
 e2e: $(VENV)/.requirements-dev ## run the browser tests
 	$(PYTEST) --database=sqlite -m browser
 
-faults: $(VENV)/.requirements-dev ## kill processes and take servers away, on SQLite and PostgreSQL, in some minutes
+faults: $(VENV)/.requirements-dev ## run all that kills processes or takes servers away, the long ones too
 	$(PYTEST) --database=sqlite -m faults
 	$(PYTEST) --database=postgres -m faults
 

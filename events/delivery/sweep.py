@@ -3,8 +3,9 @@
 import logging
 import threading
 import time
+from contextlib import suppress
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Exists
 
 from events import queue as doorbell
@@ -51,7 +52,8 @@ class Sweeper(threading.Thread):
                 if not self._failing:
                     logger.exception("The sweep failed; trying every second until it succeeds.")
                 self._failing = True
-                connection.close()
+                with suppress(DatabaseError):  # it is given up; nothing may end this thread
+                    connection.close()
             time.sleep(SWEEP_INTERVAL_S)
 
     def _sweep_once(self) -> None:

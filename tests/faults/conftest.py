@@ -4,10 +4,14 @@ import pytest
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect what is marked `database` with another kind than this pass's."""
+    """Deselect what is marked `database` with another kind than this pass's; begin with chaos.
+
+    A run of chaos takes minutes: begun last, it would have one process work and the others wait.
+    """
     kind = config.getoption("database")
     others = [item for item in items if _kind_of(item) not in {None, kind}]
-    items[:] = [item for item in items if item not in others]
+    mine = [item for item in items if item not in others]
+    items[:] = sorted(mine, key=lambda item: "test_chaos" not in item.nodeid)
     config.hook.pytest_deselected(items=others)
 
 

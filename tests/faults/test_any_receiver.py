@@ -52,9 +52,15 @@ def test_delivered_three_times_in_any_order_by_eight_threads_at_once(
     assert problems_of_shuffled_copies(case, seed) == []
 
 
-@pytest.mark.parametrize(
-    ("case", "point"), [pytest.param(c, p, id=f"{c}@{p.name}") for c, p in crash_cases()]
-)
+def _crash_params() -> Iterator[object]:
+    """Yield the product's receivers for both databases, and the probe's for one in turn."""
+    for number, (case, point) in enumerate(crash_cases()):
+        kind = ("sqlite", "postgres")[number % 2]
+        marks = [pytest.mark.database(kind)] if case.receiver.startswith("probe.") else []
+        yield pytest.param(case, point, id=f"{case}@{point.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("case", "point"), list(_crash_params()))
 def test_delivered_by_a_process_that_dies(case: Case, point: CrashPoint) -> None:
     assert problems_after_a_crash(case, point) == []
 

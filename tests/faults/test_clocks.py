@@ -16,6 +16,7 @@ from tests.processes import run_script, wait_until, worker
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.faults,
+    pytest.mark.long,
     pytest.mark.database("postgres"),  # a database with a clock of its own
 ]
 

@@ -51,6 +51,7 @@ def one_of_each_shape() -> list[Case]:
     return list(shapes.values())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("case", one_of_each_shape(), ids=str)
 def test_a_drain_whose_session_ends_at_any_statement_is_made_good(case: Case) -> None:
     receiver = get_receiver(case.receiver)

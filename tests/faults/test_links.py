@@ -167,6 +167,7 @@ def cut(link: Link) -> None:
     link.cut_after(1)
 
 
+@pytest.mark.long
 @pytest.mark.database("sqlite")  # any would do: once is enough
 @pytest.mark.parametrize("go_wrong", [fall_silent, refuse, become_slow, cut])
 def test_whatever_the_link_to_the_queue_is_like_the_answer_is_the_same(

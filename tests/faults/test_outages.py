@@ -96,7 +96,9 @@ def wiped(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.database("postgres")  # any would do: once is enough
-@pytest.mark.parametrize("outage", [stopped, paused, full, wiped])
+@pytest.mark.parametrize(
+    "outage", [stopped, paused, *(pytest.param(o, marks=pytest.mark.long) for o in (full, wiped))]
+)
 def test_with_the_queue_server_away_the_answer_is_the_same(
     outage: Any, drain: Drain, private_valkey: Any
 ) -> None:

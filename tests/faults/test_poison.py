@@ -77,6 +77,7 @@ def test_what_a_receiver_raises_counts_whatever_it_is(
     assert connection.is_usable()
 
 
+@pytest.mark.long
 @pytest.mark.database("postgres")  # any would do: once is enough
 @pytest.mark.parametrize("kind", DEADLY)
 def test_what_kills_or_freezes_a_worker_dies_of_it(

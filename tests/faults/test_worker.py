@@ -102,6 +102,7 @@ def _leaves(pid: int) -> list[psutil.Process]:
     return [process for process in descendants_of(pid) if not process.children()]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["cluster", "sentinel"])
 def test_a_killed_cluster_is_started_again(victim: str, publish: Publish) -> None:
     with worker("probe") as supervisor:
@@ -155,6 +156,7 @@ def test_a_killed_idle_monitor_does_not_keep_a_worker_from_stopping(publish: Pub
         assert supervisor.wait(30) == 0  # half the grace: nothing was running
 
 
+@pytest.mark.long
 def test_after_the_death_of_a_busy_supervisor_nothing_is_left_and_a_new_one_takes_over() -> None:
     Fault.objects.bulk_create(Fault(number=n, kind="slow") for n in range(30))
     with transaction.atomic():
@@ -174,9 +176,9 @@ def test_after_the_death_of_a_busy_supervisor_nothing_is_left_and_a_new_one_take
 
 
 def test_sigterm_under_a_backlog_ends_after_the_delivery_at_hand() -> None:
-    Fault.objects.bulk_create(Fault(number=n, kind="slow") for n in range(1000))
+    Fault.objects.bulk_create(Fault(number=n, kind="slow") for n in range(300))
     with transaction.atomic():
-        happened.publish_many(Happened(key=str(n), number=n) for n in range(1000))
+        happened.publish_many(Happened(key=str(n), number=n) for n in range(300))
     Delivery.objects.exclude(receiver="probe.record").delete()
 
     with worker("probe") as supervisor:

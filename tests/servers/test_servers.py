@@ -205,6 +205,7 @@ def test_a_killed_run_leaves_neither_servers_nor_files(workers: str, tmp_path: P
     wait_until(lambda: not processes_of(directory) and not directory.exists(), START_S)
 
 
+@pytest.mark.long
 def test_workers_share_a_server_and_no_files_and_leave_neither(tmp_path: Path) -> None:
     source = NOTE_WHERE.format(notes=str(tmp_path))
     run = run_pytest(tmp_path, source, "-n", "2", "--dist", "each")
@@ -220,6 +221,7 @@ def test_workers_share_a_server_and_no_files_and_leave_neither(tmp_path: Path) -
     assert not directory.exists()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "vendor"), [("sqlite", "sqlite"), ("postgres", "postgresql")])
 def test_a_run_uses_the_database_it_is_told(kind: str, vendor: str, tmp_path: Path) -> None:
     notes = tmp_path / "notes"
@@ -244,6 +246,7 @@ def test_each_test_finds_the_shared_valkey_empty(leave: str, valkey_server: Serv
     assert found == 0
 
 
+@pytest.mark.long
 def test_the_summary_names_a_skipped_lane_and_its_reason(tmp_path: Path) -> None:
     run = run_pytest(tmp_path, IN_A_BROWSER, PATH=str(tmp_path))
 
