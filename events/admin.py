@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from events.models import Attempt, Delivery, Event, ReceiverState
+from events.operations.chunks import chunks
 from events.operations.pausing import pause, resume
 from events.operations.replay import replay_chosen
 from events.operations.signature import NAME_LENGTH, REASON_LENGTH
@@ -173,11 +174,12 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 % {"count": chosen - len(skipped)},
                 messages.WARNING,
             )
-        _audit(
-            request,
-            Delivery.objects.filter(pk__in=skipped),
-            f"Skipped: {form.cleaned_data['reason']}",
-        )
+        for ids in chunks(skipped):  # SQLite takes some 32,000 parameters in one statement
+            _audit(
+                request,
+                Delivery.objects.filter(pk__in=ids),
+                f"Skipped: {form.cleaned_data['reason']}",
+            )
         return None
 
 

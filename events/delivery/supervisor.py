@@ -188,8 +188,12 @@ class Supervisor:
     def _wait_for_drains(self) -> None:
         """Return once all clusters have stopped, or once none of them runs a drain any more."""
         idle_s = min(IDLE_GRACE_S, self.grace_s)
-        _sleep_until(lambda: not any(c.is_running for c in self.clusters), idle_s)
-        _sleep_until(lambda: not any(c.is_draining for c in self.clusters), self.grace_s - idle_s)
+        _sleep_until(lambda: not self._any(lambda c: c.is_running), idle_s)
+        _sleep_until(lambda: not self._any(lambda c: c.is_draining), self.grace_s - idle_s)
+
+    def _any(self, holds: Callable[[Cluster], bool]) -> bool:
+        self.watched_at = time.monotonic()  # who waits for an end is not stuck
+        return any(holds(cluster) for cluster in self.clusters)
 
 
 def _sleep_until(condition: Callable[[], bool], timeout_s: float) -> None:

@@ -61,15 +61,16 @@ def show_plan(
     out: OutputWrapper, selection: Selection, options: dict[str, Any], *, would_be: str
 ) -> None:
     """Print what would be done ("replayed") to the chosen deliveries."""
-    planned = list(selection.deliveries()[: options["limit"]])
+    planned = selection.deliveries()[: options["limit"]]
     if options["json"]:
-        rows = [_row_of(delivery) for delivery in planned]
+        rows = [_row_of(delivery) for delivery in planned.iterator()]
         return write_json(out, {"dry_run": True, "matched": len(rows), "deliveries": rows})
-    for delivery in planned[:SHOWN_IN_PLAN]:
+    count = planned.count()
+    for delivery in selection.deliveries()[: min(count, SHOWN_IN_PLAN)]:
         out.write(f"{delivery.receiver}  {delivery.event_id}  {delivery.last_error}".rstrip())
-    if len(planned) > SHOWN_IN_PLAN:
-        out.write(f"… and {len(planned) - SHOWN_IN_PLAN} more")
-    out.write(f"{len(planned)} deliveries would be {would_be}. Nothing was written.")
+    if count > SHOWN_IN_PLAN:
+        out.write(f"… and {count - SHOWN_IN_PLAN} more")
+    out.write(f"{count} deliveries would be {would_be}. Nothing was written.")
     return None
 
 
