@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "coupons",
     "points",
     "accounts",
+    "api",
     "events",
     "allauth",
     "allauth.account",

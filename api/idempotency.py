@@ -1,0 +1,245 @@
+"""`Idempotency-Key`: a request that is repeated has one effect, and gets the first answer again.
+
+The answer is kept in the transaction of the effect, so no crash comes between them. After IETF
+draft-ietf-httpapi-idempotency-key-header: 409 while the first one runs, 422 for another request.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+from functools import partial, wraps
+from http import HTTPStatus
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID, uuid4
+
+from django.conf import settings
+from django.db import DatabaseError, transaction
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.translation import gettext_lazy as _
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from api.models import KEY_LENGTH, IdempotentAnswer
+
+logger = logging.getLogger(__name__)
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotent-Replayed"
+KEPT = timedelta(hours=24)
+LEASE = timedelta(seconds=60)  # beyond the time any request may take
+PRUNE_BATCH = 1000  # rows in one transaction
+
+_QUOTED = re.compile(r'"(.*)"')
+_PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what a header can carry everywhere
+
+P = ParamSpec("P")
+V = TypeVar("V", bound=APIView)
+Method = Callable[Concatenate[V, Request, P], Response]
+
+
+class KeyInUse(APIException):
+    """409: the first request with this key is still being worked on."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "idempotency_key_in_use"
+    default_detail = _("A request with this Idempotency-Key is being worked on. Try again shortly.")
+    wait = 1  # seconds, for Retry-After
+
+
+class KeyReused(APIException):
+    """422: the key was used for another request."""
+
+    status_code = status.HTTP_422_UNPROCESSABLE_ENTITY
+    default_code = "idempotency_key_reused"
+    default_detail = _("This Idempotency-Key was used for another request. Make a new one.")
+
+
+class Attempt:
+    """A request that has the key to itself, until its answer is kept or its lease ends."""
+
+    def __init__(self, row: IdempotentAnswer) -> None:
+        self._row = IdempotentAnswer.objects.filter(pk=row.pk, lease_token=row.lease_token)
+        self.subject: UUID | None = None
+
+    def keep(self, response: Response) -> None:
+        """Keep the answer, in the running transaction. Raises KeyInUse where the lease is lost."""
+        kept = self._row.update(
+            status=response.status_code,
+            content_type=response.content_type or "",
+            body=JSONRenderer().render(response.data).decode(),
+            subject=self.subject,
+            lease_token=None,
+            leased_until=None,
+        )
+        if kept != 1:
+            raise KeyInUse
+
+    def forget(self) -> None:
+        """Let the key be used again, also for another request: nothing came of this one."""
+        try:
+            self._row.delete()
+        except DatabaseError as error:  # the lease ends by itself; what failed is to be told
+            logger.warning("An idempotency key stays in use until its lease ends: %s", error)
+
+
+def idempotent(method: Method[V, P]) -> Method[V, P]:
+    """Run what the decorated method of an API view does once per caller and `Idempotency-Key`.
+
+    With a key it runs in one transaction, in which its answer is kept for 24 hours. So it does no
+    slow work and nothing outside the database: hash, count limits and look at the input before
+    it, and send mails `on_commit`. A refusal by 409 is an answer too; any other error is not kept.
+    """
+
+    @wraps(method)
+    def once(view: V, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Response:
+        key = _key_of(request)
+        if key is None:
+            return method(view, request, *args, **kwargs)
+        row = _begin(request, key)
+        if row.status is not None:
+            return _replayed(row)
+        return _run(Attempt(row), view, request, partial(method, view, request, *args, **kwargs))
+
+    return once
+
+
+def is_about(request: Request, user_id: UUID) -> None:
+    """Note whom the answer tells about: it is deleted when that account is closed."""
+    attempt: Attempt | None = getattr(request, "idempotent_attempt", None)
+    if attempt is not None:
+        attempt.subject = user_id
+
+
+def forget_answers(user_ids: Iterable[UUID]) -> int:
+    """Delete all kept answers to or about some accounts. Return how many there were."""
+    ids = list(user_ids)
+    about = Q(subject__in=ids) | Q(caller__in=[str(user_id) for user_id in ids])
+    return IdempotentAnswer.objects.filter(about).delete()[0]
+
+
+def prune_answers() -> int:
+    """Delete answers that are no longer kept, in short transactions. Return how many."""
+    expired = IdempotentAnswer.objects.filter(expires_at__lte=timezone.now()).order_by("expires_at")
+    total = 0
+    while ids := list(expired.values_list("pk", flat=True)[:PRUNE_BATCH]):
+        total += IdempotentAnswer.objects.filter(pk__in=ids).delete()[0]
+    return total
+
+
+def _key_of(request: Request) -> str | None:
+    """Return the key, bare or quoted. Raises ParseError (400) where it is none."""
+    text = request.headers.get(HEADER)
+    if text is None:
+        return None
+    quoted = _QUOTED.fullmatch(text.strip())
+    key = quoted[1] if quoted else text.strip()
+    if len(key) > KEY_LENGTH or not _PRINTABLE.fullmatch(key):
+        raise ParseError(
+            _("An Idempotency-Key has 1 to 255 visible ASCII characters."),
+            "invalid_idempotency_key",
+        )
+    return key
+
+
+def _run(
+    attempt: Attempt, view: APIView, request: Request, work: Callable[[], Response]
+) -> Response:
+    request.idempotent_attempt = attempt  # type: ignore[attr-defined]  # for `is_about`
+    try:
+        with transaction.atomic():
+            response = work()
+            attempt.keep(response)
+        return response
+    except KeyInUse:
+        raise
+    except APIException as refusal:
+        if refusal.status_code == HTTPStatus.CONFLICT:
+            return _refused(attempt, view, refusal)
+        attempt.forget()
+        raise
+    except BaseException:
+        attempt.forget()
+        raise
+
+
+def _refused(attempt: Attempt, view: APIView, refusal: APIException) -> Response:
+    response = view.handle_exception(refusal)
+    attempt.keep(response)
+    return response
+
+
+def _begin(request: Request, key: str) -> IdempotentAnswer:
+    """Return the row of a key: with its answer, or leased to this request."""
+    now = timezone.now()
+    ours = IdempotentAnswer(
+        caller=str(request.user.pk or ""),
+        key=key,
+        request_hash=_hashes_of(request)[0],
+        lease_token=uuid4(),
+        leased_until=now + LEASE,
+        expires_at=now + KEPT,
+    )
+    IdempotentAnswer.objects.bulk_create([ours], ignore_conflicts=True)
+    row = IdempotentAnswer.objects.filter(caller=ours.caller, key=key).first()
+    if row is None:  # given up by another request in this instant
+        raise KeyInUse
+    if row.lease_token == ours.lease_token:
+        return row
+    if row.expires_at > now:
+        _require_same_request(row, request)
+        if row.status is not None:
+            return row
+        if row.leased_until is not None and row.leased_until > now:
+            raise KeyInUse
+    return _take_over(row, ours)
+
+
+def _take_over(row: IdempotentAnswer, ours: IdempotentAnswer) -> IdempotentAnswer:
+    """Lease a row whose answer has expired, or whose request has died. One of many wins."""
+    unchanged = IdempotentAnswer.objects.filter(
+        pk=row.pk, lease_token=row.lease_token, expires_at=row.expires_at
+    )
+    fields = ("request_hash", "lease_token", "leased_until", "expires_at")
+    taken = unchanged.update(
+        status=None,
+        content_type="",
+        body="",
+        subject=None,
+        **{name: getattr(ours, name) for name in fields},
+    )
+    if taken != 1:
+        raise KeyInUse
+    row.refresh_from_db()
+    return row
+
+
+def _require_same_request(row: IdempotentAnswer, request: Request) -> None:
+    hashes = _hashes_of(request)
+    if not any(constant_time_compare(row.request_hash, each) for each in hashes):
+        raise KeyReused
+
+
+def _hashes_of(request: Request) -> list[str]:
+    """Return the request's hash by the present secret key, then those by former ones."""
+    content = json.dumps([request.method, request.path, request.data], sort_keys=True)
+    return [
+        salted_hmac("api.idempotency", content, secret=secret, algorithm="sha256").hexdigest()
+        for secret in [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    ]
+
+
+def _replayed(row: IdempotentAnswer) -> Response:
+    return Response(
+        json.loads(row.body),
+        status=row.status,
+        headers={REPLAYED: "true"},
+        content_type=row.content_type or None,
+    )
