@@ -80,7 +80,7 @@ def _expire(lots: QuerySet[Lot], accounts: Collection[PointsAccount], now: datet
     for lot in lapsed:
         lot.remaining = 0
     save_lots(lapsed)
-    points_expired.publish_many([_event(entry) for entry in entries])
+    points_expired.publish_many(list(map(_event, lapsed, entries)))
     return entries
 
 
@@ -96,10 +96,10 @@ def _entry(account: PointsAccount, lot: Lot, now: datetime) -> Entry:
     )
 
 
-def _event(entry: Entry) -> PointsExpired:
+def _event(lot: Lot, entry: Entry) -> PointsExpired:
     return PointsExpired(
         entry_id=entry.pk,
         user_id=entry.account_id,
         amount=-entry.amount,
-        credit_entry_id=entry.lot_id,
+        credit_entry_id=lot.pk,
     )

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from django.utils.translation import gettext_lazy as _
+from django_stubs_ext import StrOrPromise
 
 MAX_AMOUNT = 10**12  # of one movement
 
@@ -11,7 +12,7 @@ class Refused(Exception):
     """Points were not moved. Nothing was written."""
 
     code: ClassVar[str]
-    sentence: ClassVar[str]
+    sentence: ClassVar[StrOrPromise]
 
     def __str__(self) -> str:
         return str(self.sentence)
