@@ -1,6 +1,6 @@
 """Reward rules, decisions and the ledger in the admin site. History is shown, not edited."""
 
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
@@ -143,9 +143,9 @@ class PointsAccountAdmin(PersonalAdmin):
 
     def _adjust(self, request: HttpRequest, account: PointsAccount, form: AdjustForm) -> bool:
         """Adjust, and write it into the admin's history; a refusal goes into the form."""
-        given = form.cleaned_data
+        given, actor_id = form.cleaned_data, cast(UUID, request.user.pk)
         try:
-            entry = adjust(user_id=account.pk, actor_id=request.user.pk, **given)
+            entry = adjust(user_id=account.pk, actor_id=actor_id, **given)
         except refusals.Refused as refusal:
             form.add_error(None, str(refusal))
             return False
@@ -153,7 +153,7 @@ class PointsAccountAdmin(PersonalAdmin):
         numbers = {"points": entry.amount, "balance": entry.balance_after}
         self.message_user(request, text % numbers, messages.SUCCESS)
         message = f"Adjusted by {entry.amount:+d}: {entry.reason}"
-        LogEntry.objects.log_actions(request.user.pk, [account], CHANGE, message)
+        LogEntry.objects.log_actions(actor_id, [account], CHANGE, message)
         return True
 
 

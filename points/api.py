@@ -72,7 +72,7 @@ class MyEntries(generics.ListAPIView[Entry]):
 class RefusedProblem(APIException):
     """409, or what suits the refusal better: points were not moved, and why."""
 
-    status_code = status.HTTP_409_CONFLICT
+    status_code: int = status.HTTP_409_CONFLICT
 
     def __init__(self, refusal: refusals.Refused) -> None:
         super().__init__(refusal.sentence, refusal.code)

@@ -1,4 +1,4 @@
-"""Compare points accounts with their entries, and mend them: `manage.py rebuild_points --repair`."""
+"""Compare points accounts with their entries: `manage.py rebuild_points --repair` mends them."""
 
 import sys
 from dataclasses import asdict
