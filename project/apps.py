@@ -7,5 +7,5 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
-        """Register the checks."""
-        from project import checks  # noqa: F401
+        """Register the checks; connect the receivers; register what must hold of checkouts."""
+        from project import checks, invariants, receivers  # noqa: F401

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import count
 from uuid import uuid4
 
+from django.contrib.auth.models import Permission
 from django.utils import timezone
 
 from accounts.models import AccountStatus, Referral, ReferralStatus, User
@@ -77,3 +78,13 @@ def refer(invitee: User, inviter: User, status: str = ReferralStatus.APPROVED) -
         status=status,
         decided_at=timezone.now(),
     )
+
+
+def make_service(*permissions: str) -> User:
+    """Return the account of another system, with permissions such as "points.spend_points"."""
+    service = make_person()
+    wanted = [permission.partition(".")[::2] for permission in permissions]
+    for app, codename in wanted:
+        found = Permission.objects.get(content_type__app_label=app, codename=codename)
+        service.user_permissions.add(found)
+    return User.objects.get(pk=service.pk)  # without the permissions it has cached

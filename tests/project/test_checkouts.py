@@ -1,0 +1,171 @@
+"""A checkout redeems a coupon and spends points: both, or neither, whatever happens between."""
+
+from dataclasses import dataclass
+
+import pytest
+from django.utils import timezone
+
+from accounts.models import User
+from coupons import redeeming
+from coupons.models import Coupon, Redemption
+from coupons.refusals import Refused
+from points import spending
+from points.models import Entry, PointsAccount
+from project import checkouts
+from project.models import Checkout
+from tests.conftest import Drain
+from tests.coupons.factories import make_campaign, make_coupon
+from tests.parallel import run_at_once
+from tests.points.factories import credit
+from tests.registrations import make_person, make_service
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ORDER = {"order_ref": "A-1042", "order_amount": 5000}
+AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A person with a coupon and 100 points, and the service that sells them something."""
+
+    person: User
+    coupon: Coupon
+    service: User
+
+    def start(self, points: int = 60, **given: object) -> Checkout:
+        terms = {"code": self.coupon.code, "by": self.service, "points": points, **ORDER, **given}
+        return checkouts.start(**terms)
+
+
+@pytest.fixture
+def shop() -> Shop:
+    person = make_person()
+    credit(person, 100)
+    return Shop(
+        person=person,
+        coupon=make_coupon(make_campaign(), person),
+        service=make_service("coupons.redeem_coupon", "points.spend_points"),
+    )
+
+
+def paid(shop: Shop) -> tuple[bool, int]:
+    """Return whether the coupon is used, and how many points are left."""
+    used = Redemption.objects.filter(coupon=shop.coupon, rolled_back_at=None).exists()
+    return used, PointsAccount.objects.get(pk=shop.person.pk).balance
+
+
+def test_both_are_taken(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start()
+
+    drain()
+
+    checkout.refresh_from_db()
+    assert (checkout.state, checkout.reason) == ("completed", "")
+    assert paid(shop) == (True, 40)
+
+
+def test_until_the_points_are_spent_it_is_pending(shop: Shop) -> None:
+    checkout = shop.start()
+
+    assert checkout.state == "pending"
+    assert paid(shop) == (True, 100)
+
+
+def test_without_the_points_the_coupon_is_given_back(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start(points=101)
+
+    drain()
+
+    checkout.refresh_from_db()
+    assert (checkout.state, checkout.reason) == ("refused", "insufficient_points")
+    assert paid(shop) == (False, 100)
+    assert redeeming.validate(code=shop.coupon.code, order_amount=5000, by=shop.person).valid
+
+
+def test_frozen_points_are_a_refusal(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start()
+    PointsAccount.objects.update(frozen_at=timezone.now())
+
+    drain()
+
+    checkout.refresh_from_db()
+    assert (checkout.state, checkout.reason) == ("refused", "account_frozen")
+    assert paid(shop) == (False, 100)
+
+
+def test_a_coupon_given_back_before_the_points_are_spent_is_a_refusal(
+    shop: Shop, drain: Drain
+) -> None:
+    checkout = shop.start()
+    redeeming.roll_back(redemption_id=checkout.redemption_id, by=shop.service)
+
+    drain()
+
+    checkout.refresh_from_db()
+    assert (checkout.state, checkout.reason) == ("refused", "redemption_rolled_back")
+    assert paid(shop) == (False, 100)
+
+
+def test_when_the_coupon_is_given_back_so_are_the_points(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start()
+    drain()
+
+    redeeming.roll_back(redemption_id=checkout.redemption_id, by=shop.service)
+    drain()
+
+    checkout.refresh_from_db()
+    assert checkout.state == "undone"
+    assert paid(shop) == (False, 100)
+
+
+def test_when_the_points_are_given_back_so_is_the_coupon(shop: Shop, drain: Drain) -> None:
+    shop.start()
+    drain()
+    spent = Entry.objects.get(kind="spend")
+
+    spending.roll_back_spend(entry_id=spent.pk, actor_id=shop.service.pk)
+    drain()
+
+    assert Checkout.objects.get().state == "undone"
+    assert paid(shop) == (False, 100)
+    assert Entry.objects.filter(kind="spend_rollback").count() == 1
+
+
+def test_the_same_call_again_is_the_same_checkout(shop: Shop, drain: Drain) -> None:
+    first = shop.start()
+    drain()
+
+    again = shop.start()
+    drain()
+
+    assert again.pk == first.pk
+    assert paid(shop) == (True, 40)
+
+
+@pytest.mark.parametrize("other", [{"points": 61}, {"order_amount": 5001}])
+def test_other_terms_for_the_same_order_are_refused(shop: Shop, other: dict[str, int]) -> None:
+    shop.start()
+
+    with pytest.raises(Refused):
+        shop.start(**other)
+
+    assert Checkout.objects.get().points == 60
+
+
+def test_of_many_at_once_one_pays(shop: Shop, drain: Drain) -> None:
+    made = run_at_once([shop.start] * AT_ONCE)
+    drain()
+
+    assert len({checkout.pk for checkout in made}) == 1
+    assert paid(shop) == (True, 40)
+
+
+def test_two_coupons_do_not_pay_one_order(shop: Shop, drain: Drain) -> None:
+    other = make_coupon(make_campaign(), shop.person)
+    shop.start()
+
+    with pytest.raises(Refused):
+        shop.start(code=other.code)
+
+    assert not Redemption.objects.filter(coupon=other).exists()
