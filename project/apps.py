@@ -8,4 +8,4 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the checks; connect the receivers; register what must hold of checkouts."""
-        from project import checks, invariants, receivers  # noqa: F401
+        from project import checks, explain, invariants, receivers  # noqa: F401

@@ -6,7 +6,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from events.models import Delivery
 from events.operations.checksum import register_effects
-from events.operations.ids import AsId
+from events.operations.ids import AsKey
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
 from points.models import Entry
 from project.models import Checkout, CheckoutState
@@ -42,5 +42,7 @@ def check_checkouts(circumstances: Circumstances) -> Iterator[Breach]:
 
 def _settled() -> QuerySet[Checkout]:
     """Return the checkouts of people to whom the project owes nothing."""
-    owing = Delivery.objects.filter(queue="project", finished_at__isnull=True)
-    return Checkout.objects.exclude(user__in=owing.values(user=AsId("key")))
+    owing = Delivery.objects.filter(
+        queue="project", finished_at__isnull=True, key=OuterRef("owner")
+    )
+    return Checkout.objects.annotate(owner=AsKey("user_id")).filter(~Exists(owing))

@@ -91,6 +91,11 @@ class Checkout(models.Model):
     def __str__(self) -> str:
         return self.order_ref
 
+    @property
+    def reason_or_none(self) -> str | None:
+        """Why it was refused, or None."""
+        return self.reason or None
+
 
 class ProcessedEvent(AbstractProcessedEvent):
     """The events that the project's receivers have applied."""

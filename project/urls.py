@@ -7,6 +7,7 @@ from django.views.generic import RedirectView
 
 from project import health, views
 from project.api.docs import DocsView, SchemaView
+from project.checkout_api import CheckoutDetail, Checkouts
 
 # The admin's own login would go round the rate limits and, later, the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -15,6 +16,8 @@ api_v1 = [
     path("", include("accounts.api_urls")),
     path("", include("coupons.api_urls")),
     path("", include("points.api_urls")),
+    path("checkouts/", Checkouts.as_view(), name="api-checkouts"),
+    path("checkouts/<uuid:pk>/", CheckoutDetail.as_view(), name="api-checkout"),
 ]
 
 urlpatterns = [
