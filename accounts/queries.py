@@ -1,8 +1,9 @@
 """What other apps may read of accounts. Plain values out, no models."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
@@ -20,6 +21,7 @@ class AccountSummary:
     language: str  # "en", "zh-hans"
     registered_at: datetime | None  # None: not complete yet, or staff who never registered
     closed_at: datetime | None
+    is_returning: bool  # had an account before that was closed: no newcomer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,29 @@ class ReferralSummary:
     status: str  # pending | approved | flagged | voided
     created_at: datetime
     decided_at: datetime | None
+
+
+Exporter: TypeAlias = Callable[[UUID], Any]
+
+_exporters: dict[str, Exporter] = {}
+
+
+def exporter(section: str) -> Callable[[Exporter], Exporter]:
+    """Register a function that returns what an app keeps of a person, to be given to them.
+
+    It takes the account's id and returns JSON types, times and ids included.
+    """
+
+    def register(function: Exporter) -> Exporter:
+        _exporters[section] = function
+        return function
+
+    return register
+
+
+def export_account(user_id: UUID) -> dict[str, Any]:
+    """Return everything that is kept of a person, by section: what every app registered."""
+    return {section: export(user_id) for section, export in sorted(_exporters.items())}
 
 
 def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:
