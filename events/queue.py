@@ -1,18 +1,26 @@
-"""The doorbell: tell a queue's workers that there is work. What the work is, the database knows."""
+"""The doorbell: tell a queue's workers that there is work. What the work is, the database knows.
+
+And the clock: work that is not owed to an event, but due every so many minutes.
+"""
 
 import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache
 
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
 from django_q.brokers import Broker, get_broker
+from django_q.models import Schedule
 from django_q.tasks import async_task
 
 logger = logging.getLogger(__name__)
 
 DRAIN = "events.delivery.drain.drain"
+RUN_PERIODIC = "events.delivery.periodic.run"
 QUIET_AFTER_FAILURE_S = 5.0
 
 _collected: ContextVar[set[str] | None] = ContextVar("collected_rings", default=None)
@@ -68,3 +76,61 @@ def _ring_now(queue: str) -> None:
 def _broker(queue: str) -> Broker:
     # One per process and queue: with Redis, a broker holds the connection.
     return get_broker(queue)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeriodicWork:
+    """Something to be done now and then. Its name is stored in rows."""
+
+    name: str  # "points.settle_due"
+    function: str  # the dotted path of a function without arguments
+    queue: str  # one that receivers name, or no cluster serves it
+    every_minutes: int
+
+
+_periodic: dict[str, PeriodicWork] = {}
+
+
+def schedule(name: str, function: str, *, queue: str, every_minutes: int) -> None:
+    """Declare that a function is to be called every so many minutes, by a worker of a queue.
+
+    It is called without arguments and outside of a transaction, may be called twice at once, and is
+    called again where a process died: it must be idempotent, and short, or do a part each time.
+    Calls that were missed while no worker ran are made up for by one. Declare it in `ready()`.
+    Raises ImproperlyConfigured where the name is taken by other work.
+    """
+    work = PeriodicWork(name=name, function=function, queue=queue, every_minutes=every_minutes)
+    if _periodic.setdefault(name, work) != work:
+        raise ImproperlyConfigured(f"Two schedules are named {name!r}.")
+
+
+def periodic_work(name: str) -> PeriodicWork | None:
+    """Return declared work, or None where this release declares none of that name."""
+    return _periodic.get(name)
+
+
+def synchronise_schedules() -> None:
+    """Make django-q2's schedules those that are declared. Workers do this time and again.
+
+    A schedule that is there keeps the time of its next run; of two with one name (two workers may
+    have started at once) one goes. What is not declared stays: another release may know it.
+    """
+    declared = {work.name: _columns(work) for work in _periodic.values()}
+    stored = Schedule.objects.filter(func=RUN_PERIODIC, name__in=declared)
+    if sorted(stored.values_list(*_COLUMNS)) == sorted(declared.values()):
+        return
+    with transaction.atomic():
+        by_name = {row.name: row for row in stored.order_by("-pk")}  # the oldest of each name
+        stored.exclude(pk__in=[row.pk for row in by_name.values()]).delete()
+        for name, columns in declared.items():
+            row = by_name.get(name) or Schedule(func=RUN_PERIODIC, schedule_type=Schedule.MINUTES)
+            for column, value in zip(_COLUMNS, columns, strict=True):
+                setattr(row, column, value)
+            row.save()
+
+
+_COLUMNS = ("name", "args", "cluster", "minutes")
+
+
+def _columns(work: PeriodicWork) -> tuple[str, str, str, int]:
+    return (work.name, repr((work.name,)), work.queue, work.every_minutes)

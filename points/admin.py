@@ -1,10 +1,22 @@
 """Reward rules, decisions and the ledger in the admin site. History is shown, not edited."""
 
-from django.contrib import admin
-from django.http import HttpRequest
+from typing import Any, cast
+from urllib.parse import urlencode
+from uuid import UUID, uuid4
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.core.exceptions import PermissionDenied
+from django.db.models import Max, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
 from events.admin import PersonalAdmin, ProcessedEventAdmin
+from points import refusals
+from points.corrections import MAX_REASON_LENGTH, adjust
 from points.models import Entry, PointsAccount, ProcessedEvent, RewardDecision, RewardRule
 from points.rewards import FROZEN_FIELDS
 
@@ -17,6 +29,22 @@ class RewardRuleAdmin(admin.ModelAdmin[RewardRule]):
     list_filter = ("kind",)
     readonly_fields = ("id", "created_at")
     show_full_result_count = False
+    actions = ("new_version",)
+
+    @admin.action(description=_("New version of the selected rule"), permissions=["add"])
+    def new_version(
+        self, request: HttpRequest, queryset: QuerySet[RewardRule]
+    ) -> HttpResponse | None:
+        """Open the form of a new rule, filled in with the terms of this one. Nothing is saved."""
+        if len(queryset) != 1:
+            self.message_user(request, _("Choose one rule."), messages.ERROR)
+            return None
+        rule = queryset[0]
+        latest = RewardRule.objects.filter(kind=rule.kind).aggregate(latest=Max("version"))
+        terms = {name: getattr(rule, name) for name in FROZEN_FIELDS if name != "active_from"}
+        terms["version"] = (latest["latest"] or 0) + 1
+        given = {name: value for name, value in terms.items() if value is not None}
+        return HttpResponseRedirect(f"{reverse('admin:points_rewardrule_add')}?{urlencode(given)}")
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: RewardRule | None = None
@@ -43,9 +71,28 @@ class RewardDecisionAdmin(PersonalAdmin):
     search_fields = ("inviter__email", "invitee__email")
 
 
+class AdjustForm(forms.Form):
+    """How many points, and why. Sent twice, it counts once."""
+
+    amount = forms.IntegerField(
+        label=_("Points"),
+        min_value=-refusals.MAX_AMOUNT,
+        max_value=refusals.MAX_AMOUNT,
+        help_text=_("Negative to take some off; the balance does not go below zero."),
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=MAX_REASON_LENGTH,
+        help_text=_("Its owner sees it in their history."),
+    )
+    key = forms.UUIDField(widget=forms.HiddenInput, initial=uuid4)
+
+
 @admin.register(PointsAccount)
 class PointsAccountAdmin(PersonalAdmin):
     """What people have."""
+
+    change_form_template = "points/account_change_form.html"
 
     list_display = ("user", "balance", "pending", "lifetime_earned", "frozen_at", "closed_at")
     list_filter = (
@@ -55,6 +102,59 @@ class PointsAccountAdmin(PersonalAdmin):
     list_select_related = ("user",)
     search_fields = ("user__email",)
     ordering = ("-pk",)
+
+    def get_urls(self) -> list[URLPattern]:
+        """Add the page on which points are adjusted."""
+        view = self.admin_site.admin_view(self.adjust_view)
+        adjusting = path("<uuid:user_id>/adjust/", view, name="points_pointsaccount_adjust")
+        return [adjusting, *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show the account, with a link to adjust it where this member of staff may."""
+        context = {"may_adjust": request.user.has_perm("points.adjust_points")}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+
+    def adjust_view(self, request: HttpRequest, user_id: UUID) -> HttpResponse:
+        """Ask how many points and why, then adjust."""
+        if not request.user.has_perm("points.adjust_points"):
+            raise PermissionDenied
+        account = PointsAccount.objects.filter(pk=user_id).first()
+        if account is None:
+            raise Http404
+        form = AdjustForm(request.POST or None)
+        if form.is_valid() and self._adjust(request, account, form):
+            return HttpResponseRedirect(
+                reverse("admin:points_pointsaccount_change", args=[user_id])
+            )
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Adjust points"),
+            "opts": self.opts,
+            "form": form,
+            "account": account,
+        }
+        return TemplateResponse(request, "points/adjust.html", context)
+
+    def _adjust(self, request: HttpRequest, account: PointsAccount, form: AdjustForm) -> bool:
+        """Adjust, and write it into the admin's history; a refusal goes into the form."""
+        given, actor_id = form.cleaned_data, cast(UUID, request.user.pk)
+        try:
+            entry = adjust(user_id=account.pk, actor_id=actor_id, **given)
+        except refusals.Refused as refusal:
+            form.add_error(None, str(refusal))
+            return False
+        text = _("%(points)+d points. The balance is %(balance)d.")
+        numbers = {"points": entry.amount, "balance": entry.balance_after}
+        self.message_user(request, text % numbers, messages.SUCCESS)
+        message = f"Adjusted by {entry.amount:+d}: {entry.reason}"
+        LogEntry.objects.log_actions(actor_id, [account], CHANGE, message)
+        return True
 
 
 @admin.register(Entry)

@@ -1,4 +1,4 @@
-"""Database triggers that refuse UPDATE and DELETE on a table, for migrations.
+"""Database triggers that refuse UPDATE, DELETE and TRUNCATE on a table, for migrations.
 
 On SQLite a migration that alters a column makes the table anew, which loses its triggers: such a
 migration runs `protect` again afterwards. A test tries an UPDATE on the migrated database.
@@ -6,7 +6,7 @@ migration runs `protect` again afterwards. A test tries an UPDATE on the migrate
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-_ACTIONS = ("UPDATE", "DELETE")
+_ACTIONS = ("UPDATE", "DELETE", "TRUNCATE")
 
 
 def protect(schema_editor: BaseDatabaseSchemaEditor, table: str) -> None:
@@ -16,7 +16,8 @@ def protect(schema_editor: BaseDatabaseSchemaEditor, table: str) -> None:
         schema_editor.execute(_POSTGRESQL_FUNCTION, params=None)
     create = _CREATE[schema_editor.connection.vendor]
     for action in _ACTIONS:
-        schema_editor.execute(create.format(table=table, action=action, name=_name(table, action)))
+        if action in create:
+            schema_editor.execute(create[action].format(table=table, name=_name(table, action)))
 
 
 def unprotect(schema_editor: BaseDatabaseSchemaEditor, table: str) -> None:
@@ -38,15 +39,25 @@ _POSTGRESQL_FUNCTION = """
     END $$
 """
 
+_POSTGRESQL = (
+    "CREATE TRIGGER {{name}} BEFORE {action} ON {{table}} "
+    "FOR EACH {each} EXECUTE FUNCTION points_refuse_change()"
+)
+_SQLITE = (
+    "CREATE TRIGGER {{name}} BEFORE {action} ON {{table}} "
+    "BEGIN SELECT RAISE(ABORT, '{{table}} is append-only'); END"
+)
+
 _CREATE = {
-    "postgresql": (
-        "CREATE TRIGGER {name} BEFORE {action} ON {table} "
-        "FOR EACH ROW EXECUTE FUNCTION points_refuse_change()"
-    ),
-    "sqlite": (
-        "CREATE TRIGGER {name} BEFORE {action} ON {table} "
-        "BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-    ),
+    "postgresql": {
+        "UPDATE": _POSTGRESQL.format(action="UPDATE", each="ROW"),
+        "DELETE": _POSTGRESQL.format(action="DELETE", each="ROW"),
+        "TRUNCATE": _POSTGRESQL.format(action="TRUNCATE", each="STATEMENT"),
+    },
+    "sqlite": {  # it has no TRUNCATE
+        "UPDATE": _SQLITE.format(action="UPDATE"),
+        "DELETE": _SQLITE.format(action="DELETE"),
+    },
 }
 
 _DROP = {

@@ -11,7 +11,16 @@ class PointsConfig(AppConfig):
     verbose_name = _("Points")
 
     def ready(self) -> None:
-        """Connect the receivers; register the invariants, and what `explain` tells."""
+        """Connect the receivers and the schedule; register the invariants and the teller."""
+        from events.queue import schedule
+        from points.due import EVERY_MINUTES
+
         import_module("points.receivers")
         import_module("points.invariants")
         import_module("points.explain")
+        schedule(
+            "points.settle_due",
+            "points.due.settle_due",
+            queue="points",
+            every_minutes=EVERY_MINUTES,
+        )

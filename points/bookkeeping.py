@@ -1,12 +1,19 @@
-"""Writing entries: under the account's lock, numbered, with the balance they leave."""
+"""Writing entries: under the account's lock, numbered, with the balance they leave.
+
+Whoever writes an entry books it in the lots too, in the way in which `lots.replay` would.
+"""
 
 from collections.abc import Collection, Iterable
 from typing import Any
 from uuid import UUID
 
-from points.ledger import Entry, EntryKind, PointsAccount
+from django.db.models import F, QuerySet
+
+from points.ledger import Entry, EntryKind, Lot, PointsAccount
+from points.lots import replay
 
 _SUMS = ["balance", "pending", "lifetime_earned", "version"]
+_LOTS_AT_ONCE = 100  # most debits need a few
 
 
 def lock_accounts(user_ids: Collection[UUID]) -> dict[UUID, PointsAccount]:
@@ -21,6 +28,11 @@ def lock_accounts(user_ids: Collection[UUID]) -> dict[UUID, PointsAccount]:
     # No-key locks: a row that refers to an account need not wait for its balance.
     locked = PointsAccount.objects.select_for_update(no_key=True).filter(pk__in=ordered)
     return {account.pk: account for account in locked.order_by("pk")}
+
+
+def lock_account(user_id: UUID) -> PointsAccount:
+    """Return one account, made where it is missing, locked. For whoever needs only this one."""
+    return lock_accounts([user_id])[user_id]
 
 
 def new_entry(account: PointsAccount, kind: EntryKind, amount: int, **details: Any) -> Entry:
@@ -40,15 +52,104 @@ def new_entry(account: PointsAccount, kind: EntryKind, amount: int, **details: A
 
 
 def write(entries: Iterable[Entry], accounts: Collection[PointsAccount]) -> list[Entry]:
-    """Save new entries and the sums of the accounts they changed: two queries.
+    """Save new entries, the lots of those that are credits, and the sums of their accounts.
 
-    Two writers who both thought they had the account's lock would give their entries the same
-    number, which the database refuses: no update can get lost.
+    Three queries. Two writers who both thought they had the account's lock would give their
+    entries the same number, which the database refuses: no update can get lost.
     """
     written = Entry.objects.bulk_create(entries)
+    Lot.objects.bulk_create(new_lot(entry) for entry in written if is_credit(entry))
     # An upsert of rows that are all there. With bulk_update(), whose SQL is slow to build, a batch
     # of 50 takes more than twice as long, and on SQLite everybody waits for it.
     PointsAccount.objects.bulk_create(
         accounts, update_conflicts=True, unique_fields=["user"], update_fields=_SUMS
     )
     return written
+
+
+def write_debit(entry: Entry, account: PointsAccount, **conditions: Any) -> bool:
+    """Save an entry that takes points which must be there, of an account that meets conditions.
+
+    Return False, with nothing written, where the account in the database does not have them.
+    """
+    changed = PointsAccount.objects.filter(
+        pk=account.pk, balance__gte=-entry.amount, version=entry.number - 1, **conditions
+    ).update(balance=F("balance") + entry.amount, version=F("version") + 1)
+    if not changed:
+        return False
+    entry.save(force_insert=True)
+    take(account, -entry.amount)
+    return True
+
+
+def is_credit(entry: Entry) -> bool:
+    """Tell whether an entry is a lot. What undoes a spending fills the lots this took from."""
+    return entry.kind == EntryKind.EARN or (entry.kind == EntryKind.ADJUST and entry.amount > 0)
+
+
+def new_lot(credit: Entry, remaining: int | None = None) -> Lot:
+    """Return the unsaved lot of a credit: all of it, but for what repays a deficit."""
+    if remaining is None:
+        remaining = min(credit.amount, max(0, credit.balance_after))
+    return Lot(
+        entry_id=credit.pk,
+        account_id=credit.account_id,
+        expires_at=credit.expires_at,
+        occurred_at=credit.occurred_at,
+        number=credit.number,
+        remaining=remaining,
+    )
+
+
+def open_lots(account: PointsAccount) -> QuerySet[Lot]:
+    """Return the lots that hold something, in the order in which they are consumed."""
+    lots = Lot.objects.filter(account=account, remaining__gt=0)
+    return lots.order_by(F("expires_at").asc(nulls_last=True), "occurred_at", "number", "pk")
+
+
+def take(account: PointsAccount, amount: int, *, first_from: UUID | None = None) -> None:
+    """Take points from the lots of a locked account, at first from one of them, if it is given.
+
+    What the lots do not hold is the account's deficit: its balance says so already.
+    """
+    lots = open_lots(account)
+    changed: list[Lot] = []
+    if first_from is not None:
+        own = [lot for lot in lots.filter(pk=first_from) if amount]
+        amount = _take_from(own, amount, changed)
+        lots = lots.exclude(pk=first_from)
+    _take_from(lots.iterator(chunk_size=_LOTS_AT_ONCE) if amount else [], amount, changed)
+    save_lots(changed)
+
+
+def _take_from(lots: Iterable[Lot], amount: int, changed: list[Lot]) -> int:
+    """Take points, note which lots changed, and return what was not there."""
+    for lot in lots:
+        part = min(lot.remaining, amount)
+        lot.remaining -= part
+        amount -= part
+        changed.append(lot)
+        if not amount:
+            break
+    return amount
+
+
+def save_lots(lots: Collection[Lot]) -> None:
+    """Save what remains of lots, made where they are missing: one query."""
+    Lot.objects.bulk_create(
+        lots, update_conflicts=True, unique_fields=["entry"], update_fields=["remaining"]
+    )
+
+
+def refill_lots(account: PointsAccount) -> None:
+    """Make the lots of a locked account what its entries say, from the first to the last."""
+    entries = list(Entry.objects.filter(account=account).order_by("number"))
+    remaining = replay(entries).remaining
+    kept = dict(Lot.objects.filter(account=account).values_list("pk", "remaining"))
+    save_lots(
+        [
+            new_lot(entry, remaining[entry.pk])
+            for entry in entries
+            if entry.pk in remaining and kept.get(entry.pk) != remaining[entry.pk]
+        ]
+    )

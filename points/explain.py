@@ -7,7 +7,7 @@ from django.db.models import Q
 from accounts.queries import invitees_of
 from events.operations.explain import Awaited, Fact, Remark, Subject, Told, teller
 from points.ledger import Entry, PointsAccount
-from points.queries import REWARD_RECEIVER
+from points.queries import REWARD_RECEIVER, summary_of
 from points.rewards import RewardDecision, RewardOutcome
 
 MAX_ROWS = 50  # decisions, and entries, of one person: the newest
@@ -26,12 +26,12 @@ def tell(subject: Subject) -> Told:
         ]
     )
     entries = Entry.objects.filter(account=user_id).order_by("-number")[:MAX_ROWS]
-    account = PointsAccount.objects.filter(pk=user_id).first()
+    has_account = PointsAccount.objects.filter(pk=user_id).exists()
     refused = [d for d in decisions if d.outcome != RewardOutcome.GRANTED]
     return Told(
         facts=[*map(_decided, decisions), *map(_entered, entries)],
         remarks=[
-            *([_balance(account)] if account else []),
+            *([_balance(user_id)] if has_account else []),
             *[_refusal(decision, user_id) for decision in refused],
         ],
         awaited=[_registrations_of(invitees_of(user_id, MAX_ROWS))],
@@ -59,10 +59,16 @@ def _entered(entry: Entry) -> Fact:
     return Fact(at=entry.occurred_at, text=text, event_id=entry.event_id)
 
 
-def _balance(account: PointsAccount) -> Remark:
-    pending = f", {account.pending} more are held back" if account.pending else ""
-    frozen = "; the account is frozen" if account.frozen_at else ""
-    return Remark(text=f"The points balance is {account.balance}{pending}{frozen}.")
+def _balance(user_id: UUID) -> Remark:
+    points = summary_of(user_id)
+    notes = [
+        f", {points.pending} more are held back" if points.pending else "",
+        "; what comes next repays what was taken back too late" if points.balance < 0 else "",
+        f"; the next ones lapse on {points.next_expiry:%Y-%m-%d}" if points.next_expiry else "",
+        "; the account is frozen: points come in, but can't be spent" if points.frozen else "",
+        "; the account is closed" if points.closed else "",
+    ]
+    return Remark(text=f"The points balance is {points.balance}{''.join(notes)}.")
 
 
 def _refusal(decision: RewardDecision, user_id: UUID) -> Remark:

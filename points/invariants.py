@@ -23,9 +23,16 @@ from accounts.signals import user_registered
 from events.models import Delivery, DeliveryState, Event
 from events.operations.checksum import register_effects
 from events.operations.ids import AsId, AsKey
-from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
-from points.ledger import Entry, EntryKind, PointsAccount
+from events.operations.invariants import (
+    Breach,
+    Circumstances,
+    breach_of,
+    breaches_in,
+    invariant,
+)
+from points.ledger import Entry, EntryKind, Lot, PointsAccount
 from points.queries import REWARD_RECEIVER
+from points.rebuilding import differences
 from points.rewards import RewardDecision, RewardOutcome, RuleKind
 
 register_effects(
@@ -60,6 +67,7 @@ register_effects(
     event_field="event_id",
 )
 register_effects(PointsAccount, fields=["user_id", "balance", "pending", "lifetime_earned"])
+register_effects(Lot, fields=["entry_id", "account_id", "remaining"])
 
 _TELL = "No code path leads here. Keep a copy of the database and look at what wrote the rows."
 _UUID_LENGTH = 36  # characters, with its hyphens
@@ -105,7 +113,7 @@ def check_ledger(circumstances: Circumstances) -> Iterator[Breach]:
     yield from breaches_in(
         sums.exclude(balance=F("entries_sum")),
         what="balances are not the sum of their entries",
-        hint="The entries are the truth: the balance can be rebuilt from them.",
+        hint="The entries are the truth: `manage.py rebuild_points --repair`.",
     )
     yield from breaches_in(
         sums.exclude(version=F("latest"), entries_count=F("latest")),
@@ -125,7 +133,18 @@ def check_ledger(circumstances: Circumstances) -> Iterator[Breach]:
     yield from breaches_in(
         _wrong_about_pending(),
         what="accounts count other than the points of their pending rewards",
-        hint="The decisions are the truth: the figure can be rebuilt from them.",
+        hint="The decisions are the truth: `manage.py rebuild_points --repair`.",
+    )
+
+
+@invariant("I5", "What is left of each credit is what the entries leave of it.")
+def check_lots(circumstances: Circumstances) -> Iterator[Breach]:
+    """I5. With that a balance is what the lots hold, less the deficit: a replay makes it so."""
+    wrong = [d.lot_id for d in differences() if d.lot_id is not None]
+    yield from breach_of(
+        wrong,
+        what="lots hold other than what the entries leave of their credits",
+        hint="The entries are the truth: `manage.py rebuild_points --repair`.",
     )
 
 

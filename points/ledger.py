@@ -44,6 +44,10 @@ class PointsAccount(models.Model):
     class Meta:
         verbose_name = _("points account")
         verbose_name_plural = _("points accounts")
+        permissions: ClassVar[list[Any]] = [
+            ("spend_points", _("Can spend people's points, and undo that")),
+            ("adjust_points", _("Can adjust points")),
+        ]
         constraints: ClassVar[list[Any]] = [
             models.CheckConstraint(
                 name="points_pointsaccount_not_negative",
@@ -148,11 +152,6 @@ class Entry(models.Model):
         ordering = ("-id",)
         indexes: ClassVar[list[Any]] = [
             models.Index(
-                fields=["account", "expires_at"],
-                name="points_entry_expiring",
-                condition=Q(expires_at__isnull=False),
-            ),
-            models.Index(
                 fields=["lot"], name="points_entry_of_lot", condition=Q(lot__isnull=False)
             ),
             models.Index(
@@ -167,7 +166,8 @@ class Entry(models.Model):
                 condition=Q(kind__in=[EntryKind.EARN, EntryKind.SPEND_ROLLBACK], amount__gt=0)
                 | Q(kind=EntryKind.SPEND, amount__lt=0)
                 | Q(kind=EntryKind.EXPIRE, amount__lte=0)
-                | (Q(kind__in=[EntryKind.REVERSAL, EntryKind.ADJUST]) & ~Q(amount=0)),
+                | Q(kind=EntryKind.REVERSAL)  # 0 where all of the credit had lapsed
+                | (Q(kind=EntryKind.ADJUST) & ~Q(amount=0)),
             ),
             models.CheckConstraint(
                 name="points_entry_has_idempotency_key", condition=~Q(idempotency_key="")
@@ -204,3 +204,49 @@ class Entry(models.Model):
     def delete(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refuse."""
         raise AppendOnly
+
+
+class Lot(models.Model):
+    """What is left of a credit. Not history: `lots.replay` makes it anew from the entries."""
+
+    entry = models.OneToOneField(
+        Entry,
+        on_delete=models.PROTECT,
+        primary_key=True,
+        related_name="as_lot",
+        verbose_name=_("credit"),
+    )
+    account = models.ForeignKey(
+        PointsAccount,
+        on_delete=models.PROTECT,
+        related_name="lots",
+        verbose_name=_("account"),
+        db_index=False,  # the index below begins with it
+    )
+    # The order in which lots are consumed, copied from the entry.
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    occurred_at = models.DateTimeField(_("occurred at"))
+    number = models.BigIntegerField(_("number"))
+    remaining = models.BigIntegerField(_("remaining"))
+
+    class Meta:
+        verbose_name = _("lot")
+        verbose_name_plural = _("lots")
+        indexes: ClassVar[list[Any]] = [
+            models.Index(
+                fields=["account", "expires_at", "occurred_at", "number"],
+                name="points_lot_order",
+                condition=Q(remaining__gt=0),
+            ),
+            models.Index(
+                fields=["expires_at"],
+                name="points_lot_expiring",
+                condition=Q(remaining__gt=0, expires_at__isnull=False),
+            ),
+        ]
+        constraints: ClassVar[list[Any]] = [
+            models.CheckConstraint(name="points_lot_not_negative", condition=Q(remaining__gte=0)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.entry_id}: {self.remaining}"

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Min, Q, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from events.models import Delivery
-from points.ledger import Entry, EntryKind, PointsAccount
-from points.rewards import RewardRule, RuleKind
+from points.ledger import Entry, EntryKind, Lot, PointsAccount
+from points.rewards import RewardReason, RewardRule, RuleKind
 
 REWARD_RECEIVER = "points.reward_inviter"
 
@@ -20,9 +21,10 @@ REWARD_RECEIVER = "points.reward_inviter"
 class Summary:
     """What a person has. All zero for somebody without a points account."""
 
-    balance: int = 0  # below zero only after a reversal; later credits repay it
+    balance: int = 0  # to spend: without what has lapsed; below zero only after a reversal
     pending: int = 0  # of rewards that are not granted yet
     frozen: bool = False  # earning goes on, spending does not
+    closed: bool = False  # for good
     lifetime_earned: int = 0
     next_expiry: datetime | None = None  # when the next credit lapses
 
@@ -41,20 +43,30 @@ class EntryLine:
     reason_label: str  # the code in the reader's language
 
 
-_REASON_LABELS: dict[str, Any] = dict(RuleKind.choices)
+_REASON_LABELS: dict[str, Any] = dict(RuleKind.choices) | dict(RewardReason.choices)
 
 
 def summary_of(user_id: UUID) -> Summary:
-    """Return a person's points."""
+    """Return a person's points.
+
+    What has lapsed does not count, also where its entry is not written yet: so the balance may be
+    less than that after the latest entry, until the next expiry run.
+    """
     account = PointsAccount.objects.filter(pk=user_id).first()
     if account is None:
         return Summary()
+    now = timezone.now()
+    lots = Lot.objects.filter(account=user_id, remaining__gt=0).aggregate(
+        lapsed=Coalesce(Sum("remaining", filter=Q(expires_at__lte=now)), 0),
+        next_expiry=Min("expires_at", filter=Q(expires_at__gt=now)),
+    )
     return Summary(
-        balance=account.balance,
+        balance=account.balance - lots["lapsed"],
         pending=account.pending,
         frozen=account.frozen_at is not None,
+        closed=account.closed_at is not None,
         lifetime_earned=account.lifetime_earned,
-        next_expiry=_next_expiry(user_id),
+        next_expiry=lots["next_expiry"],
     )
 
 
@@ -99,8 +111,3 @@ def points_per_invitation() -> int | None:
         active_from__lte=now,
     )
     return rules.order_by("-version").values_list("points", flat=True).first()
-
-
-def _next_expiry(user_id: UUID) -> datetime | None:
-    credits = Entry.objects.filter(account=user_id, expires_at__gt=timezone.now())
-    return credits.order_by("expires_at").values_list("expires_at", flat=True).first()

@@ -2,10 +2,23 @@
 
 from collections.abc import Sequence
 
-from accounts.signals import UserRegistered, user_registered
+from accounts.signals import (
+    AccountCleared,
+    AccountClosed,
+    AccountFlagged,
+    ReferralApproved,
+    ReferralVoided,
+    UserRegistered,
+    account_cleared,
+    account_closed,
+    account_flagged,
+    referral_approved,
+    referral_voided,
+    user_registered,
+)
 from events.envelope import Event
 from events.receivers import background_receiver
-from points import services
+from points import holding, services
 from points.models import ProcessedEvent
 
 
@@ -13,3 +26,17 @@ from points.models import ProcessedEvent
 def reward_inviter(events: Sequence[Event[UserRegistered]]) -> None:
     """Decide whether whoever invited each new user is rewarded."""
     services.reward_inviters(events)
+
+
+@background_receiver(account_flagged, account_cleared, account_closed, inbox=ProcessedEvent)
+def follow_account(event: Event[AccountFlagged | AccountCleared | AccountClosed]) -> None:
+    """Freeze, release or close the person's points; decide the rewards that wait for it."""
+    holding.follow_account(user_id=event.data.user_id)
+
+
+@background_receiver(referral_approved, referral_voided, inbox=ProcessedEvent)
+def follow_referral(event: Event[ReferralApproved | ReferralVoided]) -> None:
+    """Grant the inviter's reward that waited for this, or take it back."""
+    holding.follow_referral(
+        invitee_id=event.data.invitee_id, inviter_id=event.data.inviter_id, event_id=event.id
+    )

@@ -1,6 +1,6 @@
 """The rules by which inviting people is rewarded, and what was decided by them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 MAX_DAYS = 3650  # of any span in a rule
+MAX_REWARD = 1_000_000_000  # points for one invited person
 
 _ENDS_AFTER_START = _("A rule ends after it starts.")
 
@@ -26,6 +27,7 @@ class RewardRule(models.Model):
     """One version of the terms of a kind of reward. Frozen once used, but for its end.
 
     Caps count the rewards of one inviter (granted or pending) of this kind, under any version.
+    A reward that is voided no longer counts: its place is free for a later registration.
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
@@ -76,6 +78,11 @@ class RewardRule(models.Model):
                 violation_error_message=_("Points and version are at least 1."),
             ),
             models.CheckConstraint(
+                name="points_rewardrule_points_limited",
+                condition=Q(points__lte=MAX_REWARD),
+                violation_error_message=_("Points are at most 1,000,000,000."),
+            ),
+            models.CheckConstraint(
                 name="points_rewardrule_caps_positive",
                 condition=(Q(cap_total__isnull=True) | Q(cap_total__gte=1))
                 & (Q(expires_days__isnull=True) | Q(expires_days__gte=1)),
@@ -112,6 +119,10 @@ class RewardRule(models.Model):
     def covers(self, at: datetime) -> bool:
         """Tell whether the rule is active at a moment. The end is exclusive."""
         return self.active_from <= at and (self.active_until is None or at < self.active_until)
+
+    def release_at(self, registered_at: datetime) -> datetime | None:
+        """Return when a reward for that registration is due, or None where it need not wait."""
+        return registered_at + timedelta(days=self.hold_days) if self.hold_days else None
 
     def clean(self) -> None:
         """Refuse an end before the start, and other terms once a decision was made by them."""
@@ -154,6 +165,7 @@ class RewardReason(models.TextChoices):
 
     HOLD_PERIOD = "hold_period", _("the waiting time is not over")  # pending
     REFERRAL_FLAGGED = "referral_flagged", _("the referral is under review")  # pending
+    INVITER_FLAGGED = "inviter_flagged", _("the inviter's account is under review")  # pending
     NO_ACTIVE_RULE = "no_active_rule", _("no rule was active")  # skipped
     INVITER_CLOSED = "inviter_closed", _("the inviter's account is closed")  # skipped
     CAP_TOTAL = "cap_total", _("the inviter has all the rewards there are")  # skipped
@@ -208,6 +220,9 @@ class RewardDecision(models.Model):
         indexes: ClassVar[list[Any]] = [
             models.Index(
                 fields=["inviter", "rule_kind", "occurred_at"], name="points_decision_of_inviter"
+            ),
+            models.Index(
+                fields=["id"], name="points_decision_pending", condition=Q(outcome="pending")
             ),
         ]
         constraints: ClassVar[list[Any]] = [

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -12,12 +12,12 @@ from django.utils import timezone
 from accounts.queries import accounts_by_id, referrals_by_invitee
 from accounts.signals import UserRegistered
 from events.envelope import Event
-from points.bookkeeping import lock_accounts, new_entry, write
+from points.bookkeeping import lock_accounts, write
 from points.caps import Tally
-from points.eligibility import Circumstances
-from points.ledger import Entry, EntryKind, PointsAccount
+from points.eligibility import Circumstances, Standing
+from points.granting import earning, publish_earned, publish_skipped
+from points.ledger import PointsAccount
 from points.rewards import RewardDecision, RewardOutcome, RewardRule, RuleKind
-from points.signals import PointsEarned, RewardSkipped, points_earned, reward_skipped
 
 Registration: TypeAlias = Event[UserRegistered]
 
@@ -78,13 +78,13 @@ def _circumstances(events: Sequence[Registration]) -> Circumstances:
     inviters = {_inviter_of(event) for event in events}
     moments = [event.occurred_at for event in events]
     rules = _rules_active_at(moments)
-    return Circumstances(
+    standing = Standing(
         now=timezone.now(),
-        rules=rules,
-        tally=Tally(rules, inviters, since=min(moments)),
         inviters=accounts_by_id(inviters),
         referrals=referrals_by_invitee(event.data.user_id for event in events),
     )
+    tally = Tally(rules, inviters, since=min(moments))
+    return Circumstances(standing=standing, rules=rules, tally=tally)
 
 
 def _rules_active_at(moments: Sequence[datetime]) -> list[RewardRule]:
@@ -116,7 +116,7 @@ def _decide(event: Registration, circumstances: Circumstances) -> RewardDecision
         event_id=event.id,
         occurred_at=at,
         release_at=verdict.release_at,
-        decided_at=circumstances.now,
+        decided_at=circumstances.standing.now,
     )
 
 
@@ -131,57 +131,9 @@ def _record(decided: Sequence[Decided], accounts: Mapping[UUID, PointsAccount]) 
     RewardDecision.objects.bulk_create(pair.decision for pair in decided)
     changed = {pair.decision.inviter_id for pair in granted + pending}
     entries = write(
-        [_earning(pair.decision, accounts) for pair in granted],
+        [earning(pair.decision, accounts[pair.decision.inviter_id]) for pair in granted],
         [accounts[user_id] for user_id in sorted(changed)],
     )
-    _publish_earned(entries, granted)
-    _publish_skipped(by_outcome[RewardOutcome.SKIPPED])
-
-
-def _earning(decision: RewardDecision, accounts: Mapping[UUID, PointsAccount]) -> Entry:
-    return new_entry(
-        accounts[decision.inviter_id],
-        EntryKind.EARN,
-        decision.points,
-        idempotency_key=f"reward:{decision.rule_kind}:{decision.invitee_id}",
-        expires_at=_expiry(decision),
-        reason=decision.rule_kind,
-        event_id=decision.event_id,
-        occurred_at=decision.decided_at,
-    )
-
-
-def _expiry(decision: RewardDecision) -> datetime | None:
-    if decision.rule is None or decision.rule.expires_days is None:
-        return None
-    return decision.decided_at + timedelta(days=decision.rule.expires_days)
-
-
-def _publish_earned(entries: Sequence[Entry], granted: Sequence[Decided]) -> None:
-    points_earned.publish_many(
-        [
-            PointsEarned(
-                entry_id=entry.pk,
-                user_id=entry.account_id,
-                amount=entry.amount,
-                reason=entry.reason,
-            )
-            for entry in entries
-        ],
-        causes=[pair.cause for pair in granted],
-    )
-
-
-def _publish_skipped(skipped: Sequence[Decided]) -> None:
-    reward_skipped.publish_many(
-        [
-            RewardSkipped(
-                rule_kind=pair.decision.rule_kind,
-                inviter_id=pair.decision.inviter_id,
-                invitee_id=pair.decision.invitee_id,
-                reason=pair.decision.reason,
-            )
-            for pair in skipped
-        ],
-        causes=[pair.cause for pair in skipped],
-    )
+    publish_earned(entries, causes=[pair.cause for pair in granted])
+    skipped = by_outcome[RewardOutcome.SKIPPED]
+    publish_skipped([pair.decision for pair in skipped], causes=[pair.cause for pair in skipped])

@@ -1,5 +1,7 @@
 """django-q2's brokers, made to carry bells: at most one waits per queue, and dequeue never raises.
 
+They carry calls of periodic work too (see `events.queue.schedule`), each of which is kept.
+
 The stock pusher sleeps ten seconds and dies when dequeue raises, and the stock brokers delete what
 they cannot read. Both would be lost bells; the sweep would mend it, but late.
 """
@@ -26,6 +28,7 @@ from redis.retry import Retry
 
 from events.delivery.progress import told
 from events.delivery.wakeup import Sleeper, wake
+from events.queue import RUN_PERIODIC
 
 logger = logging.getLogger(__name__)
 
@@ -129,9 +132,9 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {now} "  # noqa: S608
-                f"WHERE NOT EXISTS (SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= {now})"
-                + self._notify(),
-                [self.list_key, task, self.list_key],
+                "WHERE %s OR NOT EXISTS "
+                f"(SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= {now})" + self._notify(),
+                [self.list_key, task, _is_periodic(task), self.list_key],
             )
         if not self._on_postgres:
             wake(self.list_key)
@@ -198,6 +201,14 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return connections[Conf.ORM].vendor == "postgresql"
 
 
+def _is_periodic(task: str) -> bool:
+    """Tell whether it is a call of periodic work, which says more than a bell that waits."""
+    try:
+        return bool(SignedPackage.loads(task)["func"] == RUN_PERIODIC)
+    except Exception:  # unreadable: dequeue parks it
+        return False
+
+
 def _claim_one(free: "QuerySet[OrmQ]") -> list[Bell]:
     """Lock one bell until its drain must be over. Other pushers pass over it; none waits."""
     with transaction.atomic(using=Conf.ORM):
@@ -221,7 +232,10 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
 
     def enqueue(self, task: str) -> None:
         """Add a bell unless one waits."""
-        self.connection.eval(self._RING, 1, self.list_key, task)
+        if _is_periodic(task):
+            self.connection.rpush(self.list_key, task)
+        else:
+            self.connection.eval(self._RING, 1, self.list_key, task)
 
     def take_bells(self) -> list[Bell]:
         """Take a bell, or wait for one."""

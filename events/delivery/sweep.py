@@ -101,6 +101,7 @@ def wake_unblocked() -> int:
 def take_stock() -> None:
     """See to what changes with a release. Done at the start of a worker, and now and then."""
     record_receivers()
+    doorbell.synchronise_schedules()
     move_to_declared_queues()
     report_stranded()
 

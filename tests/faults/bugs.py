@@ -282,7 +282,7 @@ def _take_without_looking(campaign: Campaign, wanted: int) -> int:
     return wanted
 
 
-_bulk_create, _earning = RewardDecision.objects.bulk_create, points._earning
+_bulk_create, _earning = RewardDecision.objects.bulk_create, points.earning
 
 
 def _decide_again(rows: Any) -> list[RewardDecision]:
@@ -513,7 +513,7 @@ _ALL = (
             **_NO_INBOX,
             "points.services._undecided": list,
             "points.services.RewardDecision.objects.bulk_create": _decide_again,
-            "points.services._earning": _earn_again,
+            "points.services.earning": _earn_again,
         },
         "registered_and_replayed",
         "kit: doubled: ",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -15,8 +16,20 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Referral, User
 from accounts.services import register as register_account
+from accounts.signals import (
+    AccountCleared,
+    AccountClosed,
+    AccountFlagged,
+    ReferralApproved,
+    ReferralVoided,
+    account_cleared,
+    account_closed,
+    account_flagged,
+    referral_approved,
+    referral_voided,
+)
 from coupons.models import Campaign
 from events.delivery.drain import drain
 from events.models import Delivery, Event, ReceiverState
@@ -25,7 +38,7 @@ from events.signals import EventSignal
 from points.models import RewardRule
 from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.probe.signals import Happened, happened
-from tests.registrations import make_person
+from tests.registrations import close, flag, make_person
 
 _numbers = count(1)
 
@@ -97,8 +110,57 @@ def let_happen(scene: Scene) -> None:
         happened.publish(Happened(key=str(uuid4()), number=1))
 
 
+def flag_inviter(scene: Scene) -> None:
+    """Put an inviter under review, after a person they invited has registered."""
+    _register(scene.inviter)
+    flag(scene.inviter)
+    with transaction.atomic():
+        account_flagged.publish(AccountFlagged(user_id=scene.inviter.pk, reason="by_staff"))
+
+
+def clear_inviter(scene: Scene) -> None:
+    """Flag an inviter, register a person they invited, and clear the inviter."""
+    flag_inviter(scene)
+    User.objects.filter(pk=scene.inviter.pk).update(status="active")
+    with transaction.atomic():
+        account_cleared.publish(AccountCleared(user_id=scene.inviter.pk, reason="by_staff"))
+
+
+def close_inviter(scene: Scene) -> None:
+    """Close the account of an inviter who has a reward."""
+    _register(scene.inviter)
+    if not User.objects.filter(pk=scene.inviter.pk, status="closed").exists():
+        close(scene.inviter)
+    with transaction.atomic():
+        account_closed.publish(AccountClosed(user_id=scene.inviter.pk, reason="requested"))
+
+
+def approve_referral(scene: Scene) -> None:
+    """Register a person whose referral is held for review, and approve it."""
+    _decide_referral(scene, "approved", referral_approved, ReferralApproved)
+
+
+def void_referral(scene: Scene) -> None:
+    """Register an invited person, and declare the referral void."""
+    _decide_referral(scene, "voided", referral_voided, partial(ReferralVoided, reason="fraud"))
+
+
+def _decide_referral(
+    scene: Scene, status: str, signal: EventSignal[Any], data: Callable[..., Any]
+) -> None:
+    invitee = _register(scene.inviter)
+    Referral.objects.filter(pk=invitee.pk).update(status=status)
+    with transaction.atomic():
+        signal.publish(data(invitee_id=invitee.pk, inviter_id=scene.inviter.pk))
+
+
 STIMULI: dict[str, Callable[[Scene], None]] = {
     "accounts.user_registered": register_invited,
+    "accounts.account_flagged": flag_inviter,
+    "accounts.account_cleared": clear_inviter,
+    "accounts.account_closed": close_inviter,
+    "accounts.referral_approved": approve_referral,
+    "accounts.referral_voided": void_referral,
     "coupons.coupon_issued": register_invited,
     "coupons.coupon_issue_skipped": sell_out,
     "coupons.campaign_sold_out": sell_out,

@@ -4,9 +4,12 @@ from datetime import timedelta
 from itertools import count
 from typing import Any
 
+from django.db import transaction
 from django.utils import timezone
 
 from accounts.models import User
+from points.bookkeeping import is_credit, lock_account, new_entry, new_lot, write
+from points.ledger import EntryKind
 from points.models import Entry, PointsAccount, RewardDecision, RewardRule
 
 _numbers = count(1)
@@ -29,7 +32,7 @@ def make_account(user: User, **given: Any) -> PointsAccount:
 
 
 def make_entry(account: PointsAccount, **given: Any) -> Entry:
-    """Return an entry of 10 points, whatever the account's sums say."""
+    """Return an entry of 10 points, whatever the account's sums say; all of a credit is left."""
     number = next(_numbers)
     columns: dict[str, Any] = {
         "account": account,
@@ -39,7 +42,20 @@ def make_entry(account: PointsAccount, **given: Any) -> Entry:
         "balance_after": 10,
         "idempotency_key": f"test:{number}",
     }
-    return Entry.objects.create(**(columns | given))
+    entry = Entry.objects.create(**(columns | given))
+    if is_credit(entry):
+        new_lot(entry, entry.amount).save()
+    return entry
+
+
+def credit(user: User, amount: int, **given: Any) -> Entry:
+    """Credit points as a reward does: numbered, with its lot and the account's sums."""
+    with transaction.atomic():
+        account = lock_account(user.pk)
+        columns = {"idempotency_key": f"test:{next(_numbers)}", "reason": "referral"} | given
+        entry = new_entry(account, EntryKind.EARN, amount, **columns)
+        write([entry], [account])
+    return entry
 
 
 def make_decision(inviter: User, invitee: User, **given: Any) -> RewardDecision:

@@ -23,6 +23,7 @@ BAD_RULES: list[tuple[str, dict[str, Any]]] = [
     ("kind_known", {"kind": "birthday"}),
     ("positive", {"points": 0}),
     ("positive", {"version": 0}),
+    ("points_limited", {"points": 1_000_000_001}),
     ("caps_positive", {"cap_total": 0}),
     ("caps_positive", {"expires_days": 0}),
     ("cap_has_period", {"cap_per_period": 5}),
@@ -59,7 +60,7 @@ BAD_ENTRIES: list[tuple[str, dict[str, Any]]] = [
     ("kind_has_its_sign", {"kind": "spend_rollback", "amount": 0, "reverses": "another"}),
     ("kind_has_its_sign", {"kind": "spend_rollback", "amount": -1, "reverses": "another"}),
     ("kind_has_its_sign", {"kind": "expire", "amount": 1, "lot": "another"}),
-    ("kind_has_its_sign", {"kind": "reversal", "amount": 0, "reverses": "another"}),
+    ("kind_has_its_sign", {"kind": "adjust", "amount": 0, "reason": "r", "actor": "staff"}),
     ("has_idempotency_key", {"idempotency_key": ""}),
     ("undoing_names_entry", {"kind": "reversal", "amount": -1}),
     ("undoing_names_entry", {"kind": "spend_rollback", "amount": 1}),
@@ -78,7 +79,7 @@ GOOD_ENTRIES: list[dict[str, Any]] = [
     {"kind": "expire", "amount": -1, "lot": "another"},
     {"kind": "expire", "amount": 0, "lot": "another"},
     {"kind": "reversal", "amount": -1, "reverses": "another"},
-    {"kind": "reversal", "amount": 1, "reverses": "another"},
+    {"kind": "reversal", "amount": 0, "reverses": "another"},
     {"kind": "adjust", "amount": -1, "reason": "mistake", "actor": "staff"},
 ]
 

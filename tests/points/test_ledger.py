@@ -88,3 +88,11 @@ def test_the_protection_can_be_taken_away_and_put_back(entry: Entry) -> None:
     assert Entry.objects.get().reason == "changed"
     with pytest.raises(IntegrityError), transaction.atomic():
         execute("UPDATE points_entry SET reason = 'again'")
+
+
+@pytest.mark.database("postgres")
+def test_the_table_cannot_be_emptied(entry: Entry) -> None:
+    with pytest.raises(IntegrityError, match="points_entry is append-only"), transaction.atomic():
+        execute("TRUNCATE points_entry CASCADE")
+
+    assert Entry.objects.get() == entry

@@ -26,7 +26,7 @@ def test_who_never_had_points_has_none() -> None:
     assert summary_of(make_person().pk) == Summary()
 
 
-def test_an_account_is_summed_up() -> None:
+def test_an_account_is_summed_up_without_what_has_lapsed() -> None:
     mei, other = make_people(2)
     now = timezone.now()
     account = make_account(mei, balance=20, pending=5, lifetime_earned=30, frozen_at=now)
@@ -37,7 +37,7 @@ def test_an_account_is_summed_up() -> None:
     make_entry(make_account(other), expires_at=now + HOUR / 2)
 
     assert summary_of(mei.pk) == Summary(
-        balance=20, pending=5, frozen=True, lifetime_earned=30, next_expiry=now + HOUR
+        balance=10, pending=5, frozen=True, lifetime_earned=30, next_expiry=now + HOUR
     )
 
 
