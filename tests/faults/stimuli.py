@@ -30,6 +30,7 @@ from accounts.signals import (
     referral_approved,
     referral_voided,
 )
+from accounts.signals import RiskDecided, risk_decided
 from coupons.models import Campaign
 from events.delivery.drain import drain
 from events.models import Delivery, Event, ReceiverState
@@ -104,6 +105,13 @@ def reach_the_cap(scene: Scene) -> None:
     RewardRule.objects.filter(pk=rule.pk).update(active_until=timezone.now())
 
 
+def judge_somebody(scene: Scene) -> None:
+    """Let somebody else decide that a new account is to be looked at."""
+    decided = RiskDecided(user_id=_register().pk, decision="flag", reason="looks odd")
+    with transaction.atomic():
+        risk_decided.publish(decided)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -161,6 +169,7 @@ STIMULI: dict[str, Callable[[Scene], None]] = {
     "accounts.account_closed": close_inviter,
     "accounts.referral_approved": approve_referral,
     "accounts.referral_voided": void_referral,
+    "accounts.risk_decided": judge_somebody,
     "coupons.coupon_issued": register_invited,
     "coupons.coupon_issue_skipped": sell_out,
     "coupons.campaign_sold_out": sell_out,
