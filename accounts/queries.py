@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
+from accounts.emails import fold_email
 from accounts.models import Referral, User
 
 
@@ -20,6 +21,10 @@ class AccountSummary:
     language: str  # "en", "zh-hans"
     registered_at: datetime | None  # None: not complete yet, or staff who never registered
     closed_at: datetime | None
+    is_returning: bool = False  # the person had an account before, and closed it
+
+
+_ACCOUNT_COLUMNS = [name for name in AccountSummary.__slots__ if name != "is_returning"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +40,16 @@ class ReferralSummary:
 
 def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:
     """Return the accounts that exist among `user_ids`, in one query."""
-    rows = User.objects.filter(pk__in=list(user_ids)).values(*AccountSummary.__slots__)
+    rows = User.objects.filter(pk__in=list(user_ids)).values(*_ACCOUNT_COLUMNS)
     return {row["id"]: AccountSummary(**row) for row in rows}
+
+
+def ids_by_email(emails: Iterable[str]) -> dict[str, UUID]:
+    """Return the accounts of those addresses that have one, by the address as given."""
+    folded = {email: fold_email(email) for email in emails}
+    rows = User.objects.filter(email__in=set(folded.values())).values_list("email", "pk")
+    known = dict(rows)
+    return {email: known[form] for email, form in folded.items() if form in known}
 
 
 def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary]:
