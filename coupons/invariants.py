@@ -1,4 +1,4 @@
-"""What must always hold of coupons: I3, one decision and at most one coupon."""
+"""What must always hold of coupons: I3, one decision, at most one coupon, used at most once."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -10,13 +10,13 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.db.models import Count, Exists, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from accounts.signals import user_registered
+from accounts.signals import account_closed, user_registered
 from coupons.campaigns import Campaign, CampaignStatus, Trigger
-from coupons.models import Coupon, IssueDecision, Outcome
-from coupons.queries import WELCOME_RECEIVER
+from coupons.models import Coupon, CouponStatus, IssueDecision, Outcome, Redemption
+from coupons.queries import FOLLOW_RECEIVER, WELCOME_RECEIVER
 from events.models import Delivery, DeliveryState, Event
 from events.operations.checksum import register_effects
-from events.operations.ids import AsId
+from events.operations.ids import AsId, AsKey
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
 
 register_effects(
@@ -41,6 +41,7 @@ register_effects(
     ],
 )
 register_effects(Campaign, fields=["id", "issued_count"])
+register_effects(Redemption, fields=["id", "coupon_id", "order_ref", "order_amount", "discount"])
 
 _EDITED = ("Starts at", "Ends at", "Trigger")  # as the admin's log names the fields
 _TELL = "No code path leads here. Keep a copy of the database and look at what wrote the rows."
@@ -52,6 +53,9 @@ def check_coupons(circumstances: Circumstances) -> Iterator[Breach]:
     yield from _check_once()
     yield from _check_decisions_have_their_coupons()
     yield from _check_stock()
+    yield from _check_redemptions()
+    if circumstances.at_rest:
+        yield from _check_closed_accounts()
     edited_at = _edits_of_when_and_for_whom()
     for campaign in _registration_campaigns():
         yield from breaches_in(
@@ -83,11 +87,10 @@ def _check_decisions_have_their_coupons() -> Iterator[Breach]:
         what="decisions to issue a coupon have none",
         hint=_TELL,
     )
-    belongs = Q(
-        decision__outcome=Outcome.ISSUED,
-        user=F("decision__user"),
-        campaign=F("decision__campaign"),
+    allowed = Q(decision__outcome=Outcome.ISSUED) | Q(
+        decision__outcome=Outcome.VOIDED, status=CouponStatus.REVOKED
     )
+    belongs = allowed & Q(user=F("decision__user"), campaign=F("decision__campaign"))
     yield from breaches_in(
         Coupon.objects.exclude(belongs),
         what="coupons do not follow from their decision",
@@ -109,6 +112,37 @@ def _check_stock() -> Iterator[Breach]:
         Campaign.objects.filter(stock__lt=F("issued_count")),
         what="campaigns issued more coupons than their stock",
         hint=_TELL,
+    )
+
+
+def _check_redemptions() -> Iterator[Breach]:
+    applied = Redemption.objects.filter(rolled_back_at__isnull=True)
+    counted = applied.order_by().values("coupon_id").annotate(count=Count("pk"))
+    yield from breaches_in(
+        counted.filter(count__gt=1),
+        what="coupons are applied to several orders",
+        hint=_TELL,
+        id_field="coupon_id",
+    )
+    is_applied = Exists(applied.filter(coupon=OuterRef("pk")))
+    yield from breaches_in(
+        Coupon.objects.filter(~is_applied, status=CouponStatus.REDEEMED)
+        | Coupon.objects.filter(is_applied).exclude(status=CouponStatus.REDEEMED),
+        what="coupons are redeemed without an order, or applied to one without being redeemed",
+        hint=_TELL,
+    )
+
+
+def _check_closed_accounts() -> Iterator[Breach]:
+    """Closed accounts have nothing left to use, once every delivery is done or given up."""
+    undelivered = Delivery.objects.filter(
+        receiver=FOLLOW_RECEIVER, key=AsKey(OuterRef("user_id"))
+    ).exclude(state=DeliveryState.DONE)
+    told = Event.objects.filter(type=account_closed.type, key=AsKey(OuterRef("user_id")))
+    yield from breaches_in(
+        Coupon.objects.filter(Exists(told), ~Exists(undelivered), status=CouponStatus.ISSUED),
+        what="accounts are closed, but their coupons are not revoked",
+        hint=f"`manage.py replay --state done --receiver {FOLLOW_RECEIVER} --key USER` mends it.",
     )
 
 
