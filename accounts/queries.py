@@ -9,6 +9,7 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
+from accounts.emails import fold_email
 from accounts.models import Referral, User
 
 
@@ -62,6 +63,14 @@ def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:
     """Return the accounts that exist among `user_ids`, in one query."""
     rows = User.objects.filter(pk__in=list(user_ids)).values(*AccountSummary.__slots__)
     return {row["id"]: AccountSummary(**row) for row in rows}
+
+
+def ids_by_email(emails: Iterable[str]) -> dict[str, UUID]:
+    """Return the accounts of those addresses that have one, by the address as given."""
+    folded = {email: fold_email(email) for email in emails}
+    rows = User.objects.filter(email__in=set(folded.values())).values_list("email", "pk")
+    known = dict(rows)
+    return {email: known[form] for email, form in folded.items() if form in known}
 
 
 def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary]:
