@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib import messages
@@ -14,6 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from accounts import emails, proxies, services, validators
+from accounts.locks import lock_with_inviter
 from accounts.models import User
 
 logger = logging.getLogger(__name__)
@@ -63,7 +65,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         """
         try:
             with transaction.atomic():
-                services.lock_account(email_address.user_id)
+                lock_with_inviter(email_address.user_id)
                 email_address.refresh_from_db()
                 if email_address.verified:
                     return True
@@ -77,8 +79,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
             return False
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Log in. A sign-up that waits although nothing is to be waited for is completed."""
+        """Log in. A sign-up that waits although nothing is to be waited for is completed.
+
+        allauth notes in the session what was typed. The address must not be in there: nobody can
+        find the sessions of an account to take it out when the account is closed.
+        """
         super().login(request, user)
+        records = request.session.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
+        request.session[AUTHENTICATION_METHODS_SESSION_KEY] = [
+            {name: value for name, value in record.items() if name != "email"} for record in records
+        ]
         services.complete_waiting_registration(user=user)
 
     def set_password(self, user: User, password: str) -> None:

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import queries, services, verification
+from accounts import limits, queries, services, verification
 from accounts.authentication import TokenAuthentication, authenticate, require_within_limit
 from accounts.fields import StrictCharField
 from accounts.models import AccountStatus, User
@@ -147,6 +147,7 @@ class Registrations(APIView):
                 referral_code=data.get("referral_code") or "",
                 language=get_language() or "",
                 caller=request.user if isinstance(request.user, User) else None,
+                client=limits.client_of(request._request),
             )
         except DjangoValidationError as error:
             raise serializers.ValidationError(serializers.as_serializer_error(error)) from None

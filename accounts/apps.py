@@ -9,5 +9,5 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        """Declare the events; register the checks, the invariants, and what `explain` tells."""
-        from accounts import checks, explain, invariants, signals  # noqa: F401
+        """Declare the events; connect the receivers, the checks, the invariants, the tellers."""
+        from accounts import checks, explain, export, invariants, receivers, signals  # noqa: F401

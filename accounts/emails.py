@@ -2,6 +2,7 @@
 
 import stringprep
 import unicodedata
+from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -11,6 +12,8 @@ MAX_LENGTH = 254
 
 # The providers known to deliver "m.e+shop@" and "me@" into one mailbox. Others tell them apart.
 _GMAIL_DOMAINS = {"gmail.com", "googlemail.com"}
+
+_CLOSED_DOMAIN = "closed.invalid"  # RFC 2606: no such domain will ever exist
 
 # ß, ẞ, ς and the (non-)joiners: Python's older rule for international domains makes ss, σ and
 # nothing of them, by the newer one (IDNA 2008) they are other domains, which others may own.
@@ -59,6 +62,24 @@ def canonical_email(email: str) -> str:
     return f"{mailbox or local}@gmail.com"
 
 
+def domain_of(email: str) -> str:
+    """Return what stands behind the @ of a folded address."""
+    return email.rpartition("@")[2]
+
+
+def placeholder(account_id: UUID) -> str:
+    """Return what stands in for the address of a closed account. Nobody can sign up with it."""
+    return f"closed-{account_id}@{_CLOSED_DOMAIN}"
+
+
+def mask(email: str) -> str:
+    """Return an address as others may see it, "m•••@e•••.com"; "—" for a closed account's."""
+    local, _at, domain = email.rpartition("@")
+    if domain == _CLOSED_DOMAIN:
+        return "—"
+    return f"{local[:1]}•••@{domain[:1]}•••.{domain.rpartition('.')[2]}"
+
+
 def _has_ambiguous_domain(typed: str) -> bool:
     domain = unicodedata.normalize("NFKC", typed).rpartition("@")[2]
     return not _AMBIGUOUS.isdisjoint(domain)
@@ -69,6 +90,8 @@ def _is_deliverable(email: str) -> bool:
         validate_email(email)
         email.rpartition("@")[2].encode("idna").decode("idna")
     except (ValidationError, UnicodeError):
+        return False
+    if email.endswith(f"@{_CLOSED_DOMAIN}"):
         return False
     return not any(_is_invisible_or_unassigned(character) for character in email)
 

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, services
+from accounts import emails, limits, services
 from accounts.models import User
 
 # The service's names for what is typed, and this form's.
@@ -59,6 +59,7 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]  # allauth is not typ
                 password=self.cleaned_data["password1"],
                 referral_code=self.cleaned_data["referral_code"],
                 language=get_language() or "",
+                client=limits.client_of(request),
             )
         except services.EmailTaken:
             if not services.verification_is_mandatory():

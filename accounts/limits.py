@@ -24,6 +24,11 @@ def consume_mail(request: HttpRequest, email: str) -> bool:
     )
 
 
+def client_of(request: HttpRequest) -> str:
+    """Return the network address that limits count by: of IPv6, the part that names a customer."""
+    return str(ratelimit.get_ip(request))
+
+
 def seconds_to_wait(request: HttpRequest, action: str, key: str | None = None) -> int:
     """Return after how many seconds `action` is allowed again; at least 1."""
     rates = ratelimit.get_rates(app=_APP, action=action)

@@ -1,4 +1,4 @@
-"""Accounts, and who invited whom."""
+"""Accounts, who invited whom, what became of both, and what made somebody look twice."""
 
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from uuid_utils.compat import uuid7
 
 import codes
 from accounts import emails
+from events.models import AbstractProcessedEvent
 
 REFERRAL_CODE_LENGTH = 8  # 7 random characters (about 35 bits; a code is no secret) and the check
 
@@ -90,6 +91,13 @@ class User(AbstractBaseUser, PermissionsMixin):
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     registered_at = models.DateTimeField(_("registered at"), null=True, blank=True, editable=False)
     closed_at = models.DateTimeField(_("closed at"), null=True, blank=True, editable=False)
+    is_returning = models.BooleanField(
+        _("returning"),
+        db_default=False,  # a release that does not know it yet may insert rows
+        default=False,
+        editable=False,
+        help_text=_("Had an account before that was closed: offers for newcomers do not apply."),
+    )
     is_staff = models.BooleanField(
         _("staff"), default=False, help_text=_("May log in to the admin site.")
     )
@@ -123,6 +131,10 @@ class User(AbstractBaseUser, PermissionsMixin):
                 | (~Q(status=AccountStatus.CLOSED) & Q(closed_at__isnull=True)),
                 name="user_closed_is_final",
             ),
+        ]
+        permissions: ClassVar = [
+            ("flag_user", _("Can flag and clear accounts")),
+            ("close_user", _("Can close accounts")),
         ]
 
     def __str__(self) -> str:
@@ -160,7 +172,11 @@ class Referral(models.Model):
         verbose_name=_("invited person"),
     )
     inviter = models.ForeignKey(
-        User, on_delete=models.PROTECT, related_name="referrals_made", verbose_name=_("inviter")
+        User,
+        on_delete=models.PROTECT,
+        related_name="referrals_made",
+        verbose_name=_("inviter"),
+        db_index=False,  # the index below begins with it
     )
     code_used = models.CharField(_("code used"), max_length=REFERRAL_CODE_LENGTH)
     status = models.CharField(
@@ -178,6 +194,15 @@ class Referral(models.Model):
     class Meta:
         verbose_name = _("referral")
         verbose_name_plural = _("referrals")
+        permissions: ClassVar = [("review_referral", _("Can approve and void referrals"))]
+        indexes: ClassVar = [
+            models.Index(fields=["inviter", "created_at"], name="referral_of_inviter"),
+            models.Index(
+                fields=["decided_at"],
+                name="referral_to_review",
+                condition=Q(status=ReferralStatus.FLAGGED),
+            ),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(status__in=ReferralStatus.values), name="referral_status_known"
@@ -194,3 +219,180 @@ class Referral(models.Model):
 
     def __str__(self) -> str:
         return f"{self.inviter_id} → {self.invitee_id}"
+
+
+REASON_LENGTH = 40  # of a code
+NOTE_LENGTH = 200  # of what somebody wrote to explain it
+DIGEST_LENGTH = 64  # SHA-256 in hexadecimal
+
+
+class AppendOnly(Exception):
+    """Rows of a history are neither changed nor deleted."""
+
+    def __init__(self) -> None:
+        super().__init__(self.__doc__)
+
+
+class StatusSubject(models.TextChoices):
+    """Whose status changed."""
+
+    ACCOUNT = "account", _("account")
+    REFERRAL = "referral", _("referral")
+
+
+class StatusChange(models.Model):
+    """The status of an account, or of a person's referral, was changed: when, by whom and why.
+
+    What a sign-up itself decided is not here: the account and the referral tell that.
+    """
+
+    user = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="status_changes",
+        verbose_name=_("account"),
+        help_text=_("Whose account, or which invited person's referral."),
+    )
+    subject = models.CharField(_("of"), max_length=8, choices=StatusSubject)
+    before = models.CharField(_("before"), max_length=8)
+    after = models.CharField(_("after"), max_length=8)
+    reason = models.CharField(_("reason"), max_length=REASON_LENGTH, help_text=_("A short code."))
+    note = models.CharField(_("note"), max_length=NOTE_LENGTH, default="", blank=True)
+    actor = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("by"),
+        help_text=_("Empty: nobody in person."),
+    )
+    # Published with the change. No foreign key: events may one day be kept elsewhere.
+    event_id = models.UUIDField(_("event id"), unique=True)
+    changed_at = models.DateTimeField(_("changed at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("status change")
+        verbose_name_plural = _("status changes")
+        ordering = ("-id",)
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(subject=StatusSubject.ACCOUNT, after__in=AccountStatus.values)
+                | Q(subject=StatusSubject.REFERRAL, after__in=ReferralStatus.values),
+                name="statuschange_known",
+            ),
+            models.CheckConstraint(condition=~Q(before=F("after")), name="statuschange_changes"),
+            models.CheckConstraint(condition=~Q(reason=""), name="statuschange_has_reason"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.before} → {self.after} ({self.reason})"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save a new row. Raises AppendOnly where it is stored already."""
+        if not self._state.adding:
+            raise AppendOnly
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        """Refuse. Raises AppendOnly."""
+        raise AppendOnly
+
+
+class FormerAddress(models.Model):
+    """An address that a closed account had, as keyed hashes: known again, but never read."""
+
+    account = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="former_addresses",
+        verbose_name=_("account"),
+    )
+    address_digest = models.CharField(
+        _("hash of the address"), max_length=DIGEST_LENGTH, db_index=True
+    )
+    person_digest = models.CharField(
+        _("hash of the canonical address"), max_length=DIGEST_LENGTH, db_index=True
+    )
+
+    class Meta:
+        verbose_name = _("former address")
+        verbose_name_plural = _("former addresses")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["account", "address_digest"], name="formeraddress_once_per_account"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.address_digest[:8]}… of {self.account_id}"
+
+
+class RiskSignalKind(models.TextChoices):
+    """What may be noticed about a sign-up. The values are published, and stored as reasons."""
+
+    SAME_PERSON = "same_person", _("the inviter brought this person before")
+    DISPOSABLE_DOMAIN = "disposable_domain", _("a throw-away e-mail address")
+    INVITER_BURST = "inviter_burst", _("many sign-ups through one inviter in a short time")
+    SHARED_ADDRESS = "shared_address", _("many sign-ups from one network address")
+
+
+MAX_WEIGHT = 100
+
+
+class RiskSignal(models.Model):
+    """Something noticed about a sign-up. It may hold a reward back, never a registration.
+
+    The network address of every sign-up is kept for a while, hashed, for others to be compared
+    with: where few share it, the signal weighs nothing and tells nothing.
+    """
+
+    user = models.ForeignKey(
+        User,
+        on_delete=models.PROTECT,
+        related_name="risk_signals",
+        verbose_name=_("account"),
+        db_index=False,  # the unique constraint begins with it
+    )
+    kind = models.CharField(_("kind"), max_length=20, choices=RiskSignalKind)
+    weight = models.PositiveSmallIntegerField(
+        _("weight"), help_text=_("0 (nothing) to 100 (certain).")
+    )
+    digest = models.CharField(
+        _("hash of what was noticed"), max_length=DIGEST_LENGTH, default="", blank=True
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+    expires_at = models.DateTimeField(
+        _("expires at"),
+        null=True,
+        blank=True,
+        db_index=True,
+        help_text=_("From then on it tells nothing, and may be deleted. Empty: never."),
+    )
+
+    class Meta:
+        verbose_name = _("risk signal")
+        verbose_name_plural = _("risk signals")
+        ordering = ("-id",)
+        indexes: ClassVar = [
+            models.Index(fields=["kind", "digest", "expires_at"], name="risksignal_of_value"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["user", "kind"], name="risksignal_once_per_kind"),
+            models.CheckConstraint(
+                condition=Q(kind__in=RiskSignalKind.values), name="risksignal_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(weight__lte=MAX_WEIGHT), name="risksignal_weight_limited"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+class ProcessedEvent(AbstractProcessedEvent):
+    """The events that this app's receivers have applied."""
+
+    class Meta(AbstractProcessedEvent.Meta):
+        abstract = False

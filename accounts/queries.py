@@ -1,13 +1,15 @@
 """What other apps may read of accounts. Plain values out, no models."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
 from django.urls import reverse
 
+from accounts.emails import fold_email
 from accounts.models import Referral, User
 
 
@@ -20,6 +22,7 @@ class AccountSummary:
     language: str  # "en", "zh-hans"
     registered_at: datetime | None  # None: not complete yet, or staff who never registered
     closed_at: datetime | None
+    is_returning: bool  # had an account before that was closed: no newcomer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +36,41 @@ class ReferralSummary:
     decided_at: datetime | None
 
 
+Exporter: TypeAlias = Callable[[UUID], Any]
+
+_exporters: dict[str, Exporter] = {}
+
+
+def exporter(section: str) -> Callable[[Exporter], Exporter]:
+    """Register a function that returns what an app keeps of a person, to be given to them.
+
+    It takes the account's id and returns JSON types, times and ids included.
+    """
+
+    def register(function: Exporter) -> Exporter:
+        _exporters[section] = function
+        return function
+
+    return register
+
+
+def export_account(user_id: UUID) -> dict[str, Any]:
+    """Return everything that is kept of a person, by section: what every app registered."""
+    return {section: export(user_id) for section, export in sorted(_exporters.items())}
+
+
 def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:
     """Return the accounts that exist among `user_ids`, in one query."""
     rows = User.objects.filter(pk__in=list(user_ids)).values(*AccountSummary.__slots__)
     return {row["id"]: AccountSummary(**row) for row in rows}
+
+
+def ids_by_email(emails: Iterable[str]) -> dict[str, UUID]:
+    """Return the accounts of those addresses that have one, by the address as given."""
+    folded = {email: fold_email(email) for email in emails}
+    rows = User.objects.filter(email__in=set(folded.values())).values_list("email", "pk")
+    known = dict(rows)
+    return {email: known[form] for email, form in folded.items() if form in known}
 
 
 def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary]:

@@ -1,5 +1,6 @@
 """What can happen to an account. Pages, API, admin and commands all come through here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,15 +16,18 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 import codes
-from accounts import emails, validators, verification
+from accounts import emails, risk, validators, verification
+from accounts.closing import had_account
+from accounts.locks import lock_account, lock_with_inviter
 from accounts.models import (
     REFERRAL_CODE_LENGTH,
-    AccountStatus,
     Referral,
     ReferralStatus,
+    RiskSignal,
     User,
     new_referral_code,
 )
+from accounts.referrals import decide, may_invite
 from accounts.signals import UserRegistered, user_registered
 
 _INSERT_ATTEMPTS = 3  # a fresh referral code collides about once in 10 million sign-ups
@@ -64,12 +68,15 @@ def register(
     referral_code: str = "",
     language: str = "en",
     caller: User | None = None,
+    client: str = "",
 ) -> Registration:
     """Create an account and credit its inviter, all or nothing.
 
     Publishes `user_registered`, unless the address must be confirmed first: then
     `complete_registration` does. A bad referral code never blocks: the result says why it was not
     applied. `caller` is the logged-in account that asks, if any; its own code does not count.
+    What is suspicious holds the inviter's reward back and nothing else; `client` is the network
+    address that the sign-up comes from.
 
     Raises ValidationError with a dict of errors per field, and EmailTaken.
     """
@@ -84,8 +91,13 @@ def register(
         password=password_hash,
         language=_known_language(language),
         registered_at=None if verification_is_mandatory() else timezone.now(),
+        # After the look whether it is taken: an account that was closed by then is known now.
+        is_returning=had_account(emails.canonical_email(address)),
     )
-    _insert(user, inviter)
+    noticed = risk.notice(user=user, inviter=inviter, client=client)
+    referral = _insert(user, inviter, noticed)
+    if referral is not None and referral.status == ReferralStatus.VOIDED:
+        inviter, reason = None, ReferralReason.INVITER_INACTIVE  # closed in the meantime
     return Registration(user=user, referral_applied=inviter is not None, referral_reason=reason)
 
 
@@ -96,14 +108,20 @@ def complete_registration(*, user_id: UUID) -> bool:
     signed up are left alone. Call it in the transaction that confirms the address.
     """
     with transaction.atomic():
-        user = lock_account(user_id)
+        user = lock_with_inviter(user_id)
         if user.registered_at is not None or user.is_staff or not user.is_active:
             return False
         user.registered_at = timezone.now()
-        user.save(update_fields=["registered_at"])
+        user.is_returning = user.is_returning or had_account(user.email_canonical)
+        user.save(update_fields=["registered_at", "is_returning"])
         referral = Referral.objects.select_related("inviter").filter(pk=user_id).first()
-        inviter_id = _decide_referral(referral, user.registered_at) if referral else None
-        user_registered.publish(UserRegistered(user_id=user_id, inviter_id=inviter_id))
+        suspicions = risk.suspicions(risk.signals_of(user_id))
+        if referral is not None:
+            decide(
+                referral, inviter=referral.inviter, suspicions=suspicions, now=user.registered_at
+            )
+            referral.save(update_fields=["status", "reasons", "decided_at"])
+        _publish(user, referral, suspicions)
     return True
 
 
@@ -135,14 +153,6 @@ def issue_token(*, user: User) -> tuple[str, datetime]:
     AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
     stored, token = AuthToken.objects.create(user=user)
     return token, stored.expiry
-
-
-def lock_account(user_id: UUID) -> User:
-    """Return an account, locked until the transaction ends. Raises User.DoesNotExist.
-
-    Whoever publishes about a user holds this lock: it keeps the events of one user in order.
-    """
-    return User.objects.select_for_update(no_key=True).get(pk=user_id)
 
 
 def is_usable_code(referral_code: str) -> bool:
@@ -181,15 +191,11 @@ def _find_inviter(
     inviter = User.objects.filter(referral_code=code).first()
     if inviter is None:
         return None, ReferralReason.UNKNOWN_CODE
-    if not _may_invite(inviter):
+    if not may_invite(inviter):
         return None, ReferralReason.INVITER_INACTIVE
     if inviter == caller or inviter.email_canonical == emails.canonical_email(address):
         return None, ReferralReason.SELF_REFERRAL
     return inviter, None
-
-
-def _may_invite(inviter: User) -> bool:
-    return inviter.is_active and inviter.status != AccountStatus.CLOSED
 
 
 def _is_taken(address: str) -> bool:
@@ -198,7 +204,7 @@ def _is_taken(address: str) -> bool:
     return bool(EmailAddress.objects.filter(email=address, verified=True).exists())
 
 
-def _insert(user: User, inviter: User | None) -> None:
+def _insert(user: User, inviter: User | None, noticed: Sequence[RiskSignal]) -> Referral | None:
     """Insert the account, again with another referral code where that one is taken.
 
     Raises EmailTaken where someone else registered the address in the meantime.
@@ -206,8 +212,7 @@ def _insert(user: User, inviter: User | None) -> None:
     for attempts_left in reversed(range(_INSERT_ATTEMPTS)):
         try:
             with transaction.atomic():
-                _insert_rows(user, inviter)
-            return
+                return _insert_rows(user, inviter, noticed)
         except IntegrityError as error:
             # `from None`: what PostgreSQL says after its first line quotes the row.
             if _is_taken(user.email):
@@ -215,43 +220,36 @@ def _insert(user: User, inviter: User | None) -> None:
             if not attempts_left:
                 raise IntegrityError(str(error).partition("\n")[0]) from None
             user.referral_code = new_referral_code()
+    raise AssertionError("The last attempt returns or raises.")
 
 
-def _insert_rows(user: User, inviter: User | None) -> None:
+def _insert_rows(
+    user: User, inviter: User | None, noticed: Sequence[RiskSignal]
+) -> Referral | None:
     user.save(force_insert=True)
     EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
-    if inviter is not None:
-        _insert_referral(user, inviter)
+    RiskSignal.objects.bulk_create(noticed)
+    suspicions = risk.suspicions(noticed)
+    referral = _insert_referral(user, inviter, suspicions) if inviter else None
     if user.registered_at is not None:
-        inviter_id = inviter.pk if inviter else None
-        user_registered.publish(UserRegistered(user_id=user.pk, inviter_id=inviter_id))
+        _publish(user, referral, suspicions)
+    return referral
 
 
-def _insert_referral(user: User, inviter: User) -> None:
+def _insert_referral(user: User, inviter: User, suspicions: Sequence[str]) -> Referral:
+    inviter = lock_account(inviter.pk)  # as it is by now, and will be when this commits
     referral = Referral(invitee=user, inviter=inviter, code_used=inviter.referral_code)
     if user.registered_at is not None:
-        _set_decision(referral, user.registered_at)
+        decide(referral, inviter=inviter, suspicions=suspicions, now=user.registered_at)
     referral.save(force_insert=True)
+    return referral
 
 
-def _decide_referral(referral: Referral, now: datetime) -> UUID | None:
-    """Decide a referral that waited for its registration. Returns the inviter it credits."""
-    _set_decision(referral, now)
-    referral.save(update_fields=["status", "reasons", "decided_at"])
-    return None if referral.status == ReferralStatus.VOIDED else referral.inviter_id
-
-
-def _set_decision(referral: Referral, now: datetime) -> None:
-    referral.status, referral.reasons = _decision_about(referral.inviter)
-    referral.decided_at = now
-
-
-def _decision_about(inviter: User) -> tuple[str, list[str]]:
-    if not _may_invite(inviter):
-        return ReferralStatus.VOIDED, [ReferralReason.INVITER_INACTIVE.value]
-    if inviter.status == AccountStatus.FLAGGED:
-        return ReferralStatus.FLAGGED, ["inviter_flagged"]
-    return ReferralStatus.APPROVED, []
+def _publish(user: User, referral: Referral | None, suspicions: list[str]) -> None:
+    counts = referral is not None and referral.status != ReferralStatus.VOIDED
+    inviter_id = referral.inviter_id if referral and counts else None
+    user_registered.publish(UserRegistered(user_id=user.pk, inviter_id=inviter_id))
+    risk.request_check(user_id=user.pk, suspicions=suspicions)
 
 
 def _known_language(language: str) -> str:

@@ -1,20 +1,29 @@
-"""A person's coupons over the API."""
+"""Coupons over the API: a person's own, and their use in a shop."""
 
 from typing import Any
+from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
 from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
     PolymorphicProxySerializer,
     extend_schema,
     extend_schema_field,
     extend_schema_serializer,
 )
-from rest_framework import generics, serializers
+from rest_framework import exceptions, generics, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.views import APIView
 
+from coupons import redeeming
+from coupons.fields import StrictCharField, StrictIntegerField
+from coupons.limits import require_lookups_within_limit
 from coupons.models import Coupon
+from coupons.redemptions import MAX_ORDER_AMOUNT, ORDER_REF_LENGTH
+from coupons.refusals import Refused
 from coupons.states import CouponState, coupon_state
 
 
@@ -92,3 +101,169 @@ class MyCoupons(generics.ListAPIView[Coupon]):
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """List the coupons of whoever asks, newest first."""
         return super().get(request, *args, **kwargs)
+
+
+class OrderAmount(StrictIntegerField):
+    """An order's sum in minor units."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            min_value=1,
+            max_value=MAX_ORDER_AMOUNT,
+            help_text="The order's sum in minor units of the coupon's currency.",
+            **options,
+        )
+
+
+class Conflict(exceptions.APIException):
+    """409: the coupon can't be used so. The code says why."""
+
+    status_code = status.HTTP_409_CONFLICT
+    default_code = "conflict"
+
+
+_UNKNOWN = OpenApiResponse(
+    description="`unknown_code`: the caller has no such coupon. Accounts that may redeem anybody's "
+    "are told `mistyped_code` where the check character does not fit."
+)
+_THROTTLED = OpenApiResponse(description="`throttled`: too many codes were tried.")
+
+
+class CouponUse(APIView):
+    """What calls about one coupon share: their limit, and what a refusal becomes."""
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Count the caller's tries, once it is known who calls."""
+        super().initial(request, *args, **kwargs)
+        if not redeeming.may_redeem_any(request.user):
+            require_lookups_within_limit(request)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Answer a refusal with 404 or 409, its code and its sentence."""
+        if isinstance(exc, redeeming.NotFound):
+            exc = exceptions.NotFound(exc.sentence, exc.code)
+        elif isinstance(exc, Refused):
+            exc = Conflict(exc.sentence, exc.code)
+        return super().handle_exception(exc)
+
+
+class Validation(CouponUse):
+    """`coupons/{code}/validate/`."""
+
+    @extend_schema_serializer(component_name="CouponValidationRequest")
+    class Input(serializers.Serializer[Any]):
+        """The order somebody thinks of."""
+
+        order_amount = OrderAmount()
+
+    @extend_schema_serializer(component_name="CouponValidation")
+    class Output(serializers.Serializer[Any]):
+        """What the coupon would do for it."""
+
+        valid = serializers.BooleanField()
+        discount = serializers.IntegerField(min_value=0, help_text="In minor units.")
+        reason = serializers.ChoiceField(
+            choices=[*(state.value for state in CouponState if state != "usable"), "min_spend"],
+            allow_null=True,
+            help_text="Why not; null when valid.",
+        )
+
+    @extend_schema(
+        operation_id="validate_coupon",
+        summary="Ask what a coupon would take off an order",
+        request=Input,
+        responses={200: Output, 404: _UNKNOWN, 429: _THROTTLED},
+        examples=[
+            OpenApiExample(
+                "Too small an order",
+                value={"valid": False, "discount": 0, "reason": "min_spend"},
+                response_only=True,
+            )
+        ],
+    )
+    def post(self, request: Request, code: str) -> Response:
+        """Return the discount for an order, or why there is none. Nothing is changed."""
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        quote = redeeming.validate(code=code, by=request.user, **data.validated_data)
+        return Response(self.Output(quote).data)
+
+
+class Redemptions(CouponUse):
+    """`coupons/{code}/redeem/`."""
+
+    @extend_schema_serializer(component_name="RedemptionRequest")
+    class Input(serializers.Serializer[Any]):
+        """The order the coupon is used for."""
+
+        order_ref = StrictCharField(
+            max_length=ORDER_REF_LENGTH,
+            help_text="The shop's name of the order. The same one again gets the same answer.",
+        )
+        order_amount = OrderAmount()
+
+    @extend_schema_serializer(component_name="Redemption")
+    class Output(serializers.Serializer[Any]):
+        """A coupon used for an order."""
+
+        id = serializers.CharField(source="pk")
+        code = serializers.CharField(source="coupon.code")
+        order_ref = serializers.CharField()
+        discount = serializers.IntegerField(min_value=0, help_text="In minor units.")
+
+    @extend_schema(
+        operation_id="redeem_coupon",
+        summary="Use a coupon for an order",
+        request=Input,
+        responses={
+            201: Output,
+            404: _UNKNOWN,
+            409: OpenApiResponse(
+                description="The coupon can't be used: `redeemed` (for another order), "
+                "`suspended`, `revoked`, `expired`, `upcoming`, `min_spend`, or "
+                "`order_amount_differs` (it was used for this order with another amount)."
+            ),
+            429: _THROTTLED,
+        },
+        examples=[
+            OpenApiExample(
+                "An order of 49.90 EUR",
+                value={"order_ref": "A-1042", "order_amount": 4990},
+                request_only=True,
+            )
+        ],
+    )
+    def post(self, request: Request, code: str) -> Response:
+        """Use the coupon, once. Repeating the call for the same order is safe."""
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        redemption = redeeming.redeem(code=code, by=request.user, **data.validated_data)
+        return Response(self.Output(redemption).data, status=status.HTTP_201_CREATED)
+
+
+class Rollback(CouponUse):
+    """`redemptions/{id}/rollback/`."""
+
+    @extend_schema_serializer(component_name="RolledBackRedemption")
+    class Output(Redemptions.Output):
+        """A use that was undone."""
+
+        rolled_back_at = serializers.DateTimeField()
+
+    @extend_schema(
+        operation_id="roll_back_redemption",
+        summary="Undo the use of a coupon",
+        request=None,
+        responses={
+            201: Output,
+            404: OpenApiResponse(
+                description="`unknown_redemption`: none that the caller made. Accounts that may "
+                "redeem anybody's coupons may undo any."
+            ),
+            429: _THROTTLED,
+        },
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Make the coupon usable again if it is still valid. A second call changes nothing."""
+        redemption = redeeming.roll_back(redemption_id=pk, by=request.user)
+        return Response(self.Output(redemption).data, status=status.HTTP_201_CREATED)

@@ -11,7 +11,8 @@ class CouponsConfig(AppConfig):
     verbose_name = _("Coupons")
 
     def ready(self) -> None:
-        """Connect the receivers; register the invariants, and what `explain` tells."""
+        """Connect the receivers; register invariants, audits, and what `explain` tells."""
         import_module("coupons.receivers")
         import_module("coupons.invariants")
+        import_module("coupons.audits")
         import_module("coupons.explain")

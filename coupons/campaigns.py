@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 from zoneinfo import available_timezones
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
@@ -24,6 +25,17 @@ class CampaignStatus(models.TextChoices):
     PAUSED = "paused", _("paused")
     ENDED = "ended", _("ended")
     ARCHIVED = "archived", _("archived")
+
+
+# What staff may make of a campaign of each status. Nothing leads back from the end.
+NEXT_STATUSES: dict[str, frozenset[str]] = {
+    CampaignStatus.DRAFT: frozenset({CampaignStatus.ACTIVE}),
+    CampaignStatus.ACTIVE: frozenset({CampaignStatus.PAUSED, CampaignStatus.ENDED}),
+    CampaignStatus.PAUSED: frozenset({CampaignStatus.ACTIVE, CampaignStatus.ENDED}),
+    CampaignStatus.ENDED: frozenset({CampaignStatus.ARCHIVED}),
+    CampaignStatus.ARCHIVED: frozenset(),
+}
+OVER = frozenset({CampaignStatus.ENDED, CampaignStatus.ARCHIVED})
 
 
 class Trigger(models.TextChoices):
@@ -156,15 +168,24 @@ class Campaign(Benefit):
         return then[-1] if then else changes[0].status
 
     def clean(self) -> None:
-        """Refuse another benefit once coupons hold copies of this one, and a stock below those."""
+        """Refuse a stock below what is issued, a frozen benefit's change, and a step back."""
         super().clean()
         if self.stock is not None and self.stock < self.issued_count:
             raise ValidationError({"stock": _("More coupons are issued than that.")})
-        stored = Campaign.objects.filter(pk=self.pk, issued_count__gt=0).first()
-        if stored and stored.terms_of_benefit() != self.terms_of_benefit():
+        if stored := Campaign.objects.filter(pk=self.pk).first():
+            self._refuse_what_is_settled(stored)
+
+    def _refuse_what_is_settled(self, stored: "Campaign") -> None:
+        if stored.issued_count and stored.terms_of_benefit() != self.terms_of_benefit():
             raise ValidationError(
                 _("The benefit is frozen since the first coupon. Make another campaign instead."),
                 "benefit_frozen",
+            )
+        if self.status not in {stored.status, *NEXT_STATUSES[stored.status]}:
+            raise ValidationError(
+                _("A campaign that is %(status)s can't become that."),
+                "wrong_status",
+                {"status": stored.get_status_display()},
             )
 
     def save(self, *args: Any, **kwargs: Any) -> None:
@@ -193,6 +214,14 @@ class CampaignStatusChange(models.Model):
     )
     status = models.CharField(_("status"), max_length=20, choices=CampaignStatus)
     changed_at = models.DateTimeField(_("changed at"), default=timezone.now)
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        verbose_name=_("changed by"),
+    )
 
     class Meta:
         verbose_name = _("change of campaign status")

@@ -1,11 +1,18 @@
-"""Whether a campaign owes a new account a coupon. Stock is not its concern."""
+"""Whether a campaign owes a person a coupon. Stock is not its concern."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
-from accounts.queries import AccountSummary
+from accounts.queries import (
+    AccountSummary,
+    ReferralSummary,
+    accounts_by_id,
+    referrals_by_invitee,
+)
 from accounts.signals import UserRegistered
-from coupons.campaigns import Audience, Campaign, CampaignStatus
+from coupons.campaigns import OVER, Audience, Campaign, CampaignStatus, Trigger
 from coupons.models import DecisionReason, Outcome
 from coupons.states import EffectiveStatus, effective_status
 from events.envelope import Event
@@ -19,15 +26,38 @@ class Verdict:
     reason: DecisionReason | str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What accounts says of a person now."""
+
+    account: AccountSummary
+    referral: ReferralSummary | None = None  # None: nobody invited them
+
+
 ISSUE = Verdict(Outcome.ISSUED)
+ENDED = Verdict(Outcome.SKIPPED, DecisionReason.CAMPAIGN_ENDED)
+NOT_INVITED = Verdict(Outcome.SKIPPED, DecisionReason.NOT_INVITED)
+
+
+def people_by_id(user_ids: Iterable[UUID]) -> dict[UUID, Person]:
+    """Return those of the people who exist, in two queries.
+
+    Read them after locking the campaigns: see services.decide_registration_campaigns.
+    """
+    wanted = list(user_ids)
+    referrals = referrals_by_invitee(wanted)
+    return {
+        user_id: Person(account, referrals.get(user_id))
+        for user_id, account in accounts_by_id(wanted).items()
+    }
 
 
 def judge_registration(
-    campaign: Campaign, registration: Event[UserRegistered], account: AccountSummary, now: datetime
+    campaign: Campaign, registration: Event[UserRegistered], person: Person, now: datetime
 ) -> Verdict | None:
     """Return the verdict on a new account, or None where the campaign did not run at that time.
 
-    The campaign is judged as it was when the person registered, the account as it is now.
+    The campaign is judged as it was when the person registered, the person as they are now.
     """
     at = registration.occurred_at
     then = effective_status(campaign, at=at, status=campaign.status_at(at))
@@ -36,8 +66,47 @@ def judge_registration(
     if then == EffectiveStatus.PAUSED:
         return Verdict(Outcome.SKIPPED, DecisionReason.CAMPAIGN_PAUSED)
     if campaign.audience == Audience.INVITED and registration.data.inviter_id is None:
-        return Verdict(Outcome.SKIPPED, DecisionReason.NOT_INVITED)
-    return _judge_account(account) or _judge_present(campaign, now) or ISSUE
+        return NOT_INVITED
+    verdict = _judge_now(campaign, person, now)
+    # Nobody would look at it again: what an ended campaign held is settled.
+    return ENDED if verdict.outcome == Outcome.HELD and campaign.status in OVER else verdict
+
+
+def judge_again(campaign: Campaign, person: Person, now: datetime) -> Verdict:
+    """Return the verdict on what was held back, or refused for want of stock.
+
+    Other than of a registration that is merely delivered late, an ended campaign issues none of it.
+    """
+    verdict = _judge_now(campaign, person, now)
+    still_open = verdict.outcome in {Outcome.ISSUED, Outcome.HELD}
+    return ENDED if still_open and campaign.status in OVER else verdict
+
+
+def judge_manual(campaign: Campaign, person: Person, now: datetime) -> Verdict:
+    """Return the verdict on a person whom staff want to give a coupon."""
+    if campaign.audience == Audience.INVITED and person.referral is None:
+        return NOT_INVITED
+    return judge_again(campaign, person, now)
+
+
+def judge_standing(campaign: Campaign, person: Person) -> Verdict | None:
+    """Return what the state of an account and its referral means for the campaign's coupons.
+
+    None: nothing speaks against them. A coupon that was issued before is suspended where this says
+    held, and revoked where it says voided.
+    """
+    account, referral = person.account, _referral_that_matters(campaign, person)
+    if account.status == "closed":
+        return Verdict(Outcome.VOIDED, DecisionReason.ACCOUNT_CLOSED)
+    if referral == "voided":
+        return Verdict(Outcome.VOIDED, DecisionReason.REFERRAL_VOIDED)
+    if account.status == "flagged":
+        return Verdict(Outcome.HELD, DecisionReason.ACCOUNT_FLAGGED)
+    if referral == "flagged":
+        return Verdict(Outcome.HELD, DecisionReason.REFERRAL_FLAGGED)
+    if account.is_returning and campaign.trigger == Trigger.REGISTRATION:
+        return Verdict(Outcome.SKIPPED, DecisionReason.RETURNING_PERSON)
+    return None
 
 
 # A sold-out campaign runs: the stock is taken, or found used up, when the coupon is issued.
@@ -49,12 +118,15 @@ _NOT_RUNNING = {
 }
 
 
-def _judge_account(account: AccountSummary) -> Verdict | None:
-    if account.status == "closed":
-        return Verdict(Outcome.VOIDED, DecisionReason.ACCOUNT_CLOSED)
-    if account.status == "flagged":
-        return Verdict(Outcome.HELD, DecisionReason.ACCOUNT_FLAGGED)
-    return None
+def _judge_now(campaign: Campaign, person: Person, now: datetime) -> Verdict:
+    return judge_standing(campaign, person) or _judge_present(campaign, now) or ISSUE
+
+
+def _referral_that_matters(campaign: Campaign, person: Person) -> str:
+    """Return the status of the referral that the campaign rewards, or an empty string."""
+    if campaign.audience != Audience.INVITED or person.referral is None:
+        return ""
+    return person.referral.status
 
 
 def _judge_present(campaign: Campaign, now: datetime) -> Verdict | None:

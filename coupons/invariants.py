@@ -1,22 +1,20 @@
-"""What must always hold of coupons: I3, one decision and at most one coupon."""
+"""What must always hold of coupons: I3, one decision, at most one coupon, used at most once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from functools import reduce
-from operator import or_
 from typing import Any
 
-from django.contrib.admin.models import CHANGE, LogEntry
-from django.db.models import Count, Exists, F, IntegerField, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Exists, F, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 
-from accounts.signals import user_registered
-from coupons.campaigns import Campaign, CampaignStatus, Trigger
-from coupons.models import Coupon, IssueDecision, Outcome
-from coupons.queries import WELCOME_RECEIVER
+from accounts.signals import account_closed, user_registered
+from coupons.campaigns import Campaign, Trigger
+from coupons.models import Coupon, CouponStatus, IssueDecision, Outcome, Redemption
+from coupons.queries import FOLLOW_RECEIVER, WELCOME_RECEIVER
+from coupons.running import edits_of_when_and_for_whom, spans_of_running
 from events.models import Delivery, DeliveryState, Event
 from events.operations.checksum import register_effects
-from events.operations.ids import AsId
+from events.operations.ids import AsId, AsKey
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
 
 register_effects(
@@ -41,18 +39,20 @@ register_effects(
     ],
 )
 register_effects(Campaign, fields=["id", "issued_count"])
+register_effects(Redemption, fields=["id", "coupon_id", "order_ref", "order_amount", "discount"])
 
-_EDITED = ("Starts at", "Ends at", "Trigger")  # as the admin's log names the fields
 _TELL = "No code path leads here. Keep a copy of the database and look at what wrote the rows."
 
 
-@invariant("I3", "One decision and at most one coupon per person and campaign, within the stock.")
+@invariant("I3", "One decision and at most one coupon per person and campaign, within the stock")
 def check_coupons(circumstances: Circumstances) -> Iterator[Breach]:
     """I3, and that a delivered registration was decided by every campaign it fell into."""
     yield from _check_once()
     yield from _check_decisions_have_their_coupons()
-    yield from _check_stock()
-    edited_at = _edits_of_when_and_for_whom()
+    yield from _check_redemptions()
+    if circumstances.at_rest:
+        yield from _check_closed_accounts()
+    edited_at = edits_of_when_and_for_whom()
     for campaign in _registration_campaigns():
         yield from breaches_in(
             _undecided(campaign, edited_at.get(str(campaign.pk))),
@@ -83,11 +83,10 @@ def _check_decisions_have_their_coupons() -> Iterator[Breach]:
         what="decisions to issue a coupon have none",
         hint=_TELL,
     )
-    belongs = Q(
-        decision__outcome=Outcome.ISSUED,
-        user=F("decision__user"),
-        campaign=F("decision__campaign"),
+    allowed = Q(decision__outcome=Outcome.ISSUED) | Q(
+        decision__outcome=Outcome.VOIDED, status=CouponStatus.REVOKED
     )
+    belongs = allowed & Q(user=F("decision__user"), campaign=F("decision__campaign"))
     yield from breaches_in(
         Coupon.objects.exclude(belongs),
         what="coupons do not follow from their decision",
@@ -95,7 +94,9 @@ def _check_decisions_have_their_coupons() -> Iterator[Breach]:
     )
 
 
-def _check_stock() -> Iterator[Breach]:
+@invariant("I3", "Campaigns count the coupons they issued.")
+def check_stock(circumstances: Circumstances) -> Iterator[Breach]:
+    """I3. A coupon counts for ever, whatever became of it."""
     counts = Coupon.objects.filter(campaign=OuterRef("pk")).order_by().values("campaign")
     issued = Subquery(counts.values(count=Count("pk")), output_field=IntegerField())
     yield from breaches_in(
@@ -112,25 +113,40 @@ def _check_stock() -> Iterator[Breach]:
     )
 
 
+def _check_redemptions() -> Iterator[Breach]:
+    applied = Redemption.objects.filter(rolled_back_at__isnull=True)
+    counted = applied.order_by().values("coupon_id").annotate(count=Count("pk"))
+    yield from breaches_in(
+        counted.filter(count__gt=1),
+        what="coupons are applied to several orders",
+        hint=_TELL,
+        id_field="coupon_id",
+    )
+    is_applied = Exists(applied.filter(coupon=OuterRef("pk")))
+    yield from breaches_in(
+        Coupon.objects.filter(~is_applied, status=CouponStatus.REDEEMED)
+        | Coupon.objects.filter(is_applied).exclude(status=CouponStatus.REDEEMED),
+        what="coupons are redeemed without an order, or applied to one without being redeemed",
+        hint=_TELL,
+    )
+
+
+def _check_closed_accounts() -> Iterator[Breach]:
+    """Closed accounts have nothing left to use, once every delivery is done or given up."""
+    undelivered = Delivery.objects.filter(
+        receiver=FOLLOW_RECEIVER, key=AsKey(OuterRef("user_id"))
+    ).exclude(state=DeliveryState.DONE)
+    told = Event.objects.filter(type=account_closed.type, key=AsKey(OuterRef("user_id")))
+    yield from breaches_in(
+        Coupon.objects.filter(Exists(told), ~Exists(undelivered), status=CouponStatus.ISSUED),
+        what="accounts are closed, but their coupons are not revoked",
+        hint=f"`manage.py replay --state done --receiver {FOLLOW_RECEIVER} --key USER` mends it.",
+    )
+
+
 def _registration_campaigns() -> QuerySet[Campaign]:
     campaigns = Campaign.objects.filter(trigger=Trigger.REGISTRATION)
     return campaigns.prefetch_related("status_changes")
-
-
-def _edits_of_when_and_for_whom() -> dict[str, datetime]:
-    """Return when staff last edited a campaign's time or trigger, by campaign.
-
-    What it was before is not kept: of earlier registrations nothing can be said. An ended campaign
-    that is prolonged owes nothing to those who came in between.
-    """
-    edits = LogEntry.objects.filter(
-        reduce(or_, (Q(change_message__contains=f'"{label}"') for label in _EDITED)),
-        content_type__app_label=Campaign._meta.app_label,
-        content_type__model=Campaign._meta.model_name,
-        action_flag=CHANGE,
-    )
-    latest = edits.order_by().values_list("object_id").annotate(Max("action_time"))
-    return {str(object_id): edited_at for object_id, edited_at in latest}
 
 
 def _undecided(campaign: Campaign, edited_at: datetime | None) -> QuerySet[Event]:
@@ -154,21 +170,9 @@ def _in_its_time(campaign: Campaign) -> Q:
     """Return which events occurred while the campaign ran, as far as its history tells."""
     ended = Q() if campaign.ends_at is None else Q(occurred_at__lt=campaign.ends_at)
     running = Q(pk__in=[])
-    for since, until in _spans_of_running(campaign):
+    for since, until in spans_of_running(campaign):
         span: dict[str, Any] = {"occurred_at__gte": since}
         if until is not None:
             span["occurred_at__lt"] = until
         running |= Q(**span)
     return running & ended & Q(occurred_at__gte=campaign.starts_at)
-
-
-def _spans_of_running(campaign: Campaign) -> Sequence[tuple[datetime, datetime | None]]:
-    changes = list(campaign.status_changes.all())
-    if not changes or changes[-1].status != campaign.status:
-        return []  # an UPDATE went past save(): the history does not tell
-    ends: list[datetime | None] = [change.changed_at for change in changes[1:]]
-    return [
-        (change.changed_at, until)
-        for change, until in zip(changes, [*ends, None], strict=True)
-        if change.status in {CampaignStatus.ACTIVE, CampaignStatus.PAUSED}
-    ]

@@ -1,11 +1,23 @@
-"""Taking coupons out of a campaign's stock, under its row lock, and making them."""
+"""Taking coupons out of a campaign's stock, under its row lock, making and publishing them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from django.db.models import F, Q
 
 import codes
 from coupons.campaigns import Campaign
-from coupons.models import CODE_LENGTH, Coupon, IssueDecision
+from coupons.models import CODE_LENGTH, Coupon, DecisionReason, IssueDecision, Outcome
+from coupons.signals import (
+    CampaignSoldOut,
+    CouponIssued,
+    CouponIssueSkipped,
+    campaign_sold_out,
+    coupon_issue_skipped,
+    coupon_issued,
+)
 from coupons.validity import validity_window
+from events.envelope import Event
 
 
 class StockChanged(Exception):
@@ -13,6 +25,46 @@ class StockChanged(Exception):
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)
+
+
+class Decided(NamedTuple):
+    """A decision, new or changed, and the event that led to it: None is the one being handled."""
+
+    decision: IssueDecision
+    cause: Event[Any] | None = None
+
+
+def allot(campaign: Campaign, decided: Sequence[Decided]) -> None:
+    """Take the stock for decisions to issue, in their order; those without become sold out.
+
+    The campaign's row is locked; the decisions are all its own, and `record` saves them.
+    """
+    winners = _with_outcome(decided, Outcome.ISSUED)
+    granted = take_stock(campaign, len(winners))
+    for decision, _ in winners[granted:]:
+        decision.outcome, decision.reason = Outcome.SKIPPED, DecisionReason.SOLD_OUT
+    if granted and campaign.stock == campaign.issued_count:
+        campaign_sold_out.publish(
+            CampaignSoldOut(campaign_id=campaign.pk, stock=campaign.issued_count),
+            cause=winners[granted - 1].cause,
+        )
+
+
+def record(decided: Sequence[Decided]) -> None:
+    """Save new and changed decisions, with their coupons, and publish what came of them."""
+    _save([pair.decision for pair in decided])
+    winners = _with_outcome(decided, Outcome.ISSUED)
+    coupons = Coupon.objects.bulk_create(new_coupon(pair.decision) for pair in winners)
+    coupon_issued.publish_many(
+        [
+            CouponIssued(
+                coupon_id=coupon.pk, campaign_id=coupon.campaign_id, user_id=coupon.user_id
+            )
+            for coupon in coupons
+        ],
+        causes=_causes(winners),
+    )
+    _publish_skipped(_with_outcome(decided, Outcome.SKIPPED))
 
 
 def take_stock(campaign: Campaign, wanted: int) -> int:
@@ -47,3 +99,31 @@ def new_coupon(decision: IssueDecision) -> Coupon:
         issued_at=decision.decided_at,
         **campaign.terms_of_benefit(),
     )
+
+
+def _with_outcome(decided: Sequence[Decided], outcome: Outcome) -> list[Decided]:
+    return [pair for pair in decided if pair.decision.outcome == outcome]
+
+
+def _save(decisions: Sequence[IssueDecision]) -> None:
+    new = [decision for decision in decisions if decision._state.adding]
+    known = [decision for decision in decisions if not decision._state.adding]
+    IssueDecision.objects.bulk_create(new)
+    IssueDecision.objects.bulk_update(known, ["outcome", "reason", "decided_at"])
+
+
+def _publish_skipped(skipped: Sequence[Decided]) -> None:
+    coupon_issue_skipped.publish_many(
+        [
+            CouponIssueSkipped(
+                campaign_id=decision.campaign_id, user_id=decision.user_id, reason=decision.reason
+            )
+            for decision, _ in skipped
+        ],
+        causes=_causes(skipped),
+    )
+
+
+def _causes(decided: Sequence[Decided]) -> list[Event[Any]] | None:
+    causes = [pair.cause for pair in decided if pair.cause is not None]
+    return causes if len(causes) == len(decided) else None

@@ -10,10 +10,21 @@ from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from coupons.benefits import Benefit
+from coupons.bulk_issues import BulkIssue, BulkIssueRow
 from coupons.campaigns import Campaign, CampaignStatusChange
+from coupons.redemptions import Redemption
 from events.models import AbstractProcessedEvent
 
-__all__ = ["Campaign", "CampaignStatusChange", "Coupon", "IssueDecision", "ProcessedEvent"]
+__all__ = [
+    "BulkIssue",
+    "BulkIssueRow",
+    "Campaign",
+    "CampaignStatusChange",
+    "Coupon",
+    "IssueDecision",
+    "ProcessedEvent",
+    "Redemption",
+]
 
 CODE_LENGTH = 12  # check character included
 
@@ -31,15 +42,23 @@ class DecisionReason(models.TextChoices):
     """Why a coupon was not issued (yet)."""
 
     ACCOUNT_FLAGGED = "account_flagged", _("the account is under review")  # held
+    REFERRAL_FLAGGED = "referral_flagged", _("the invitation is under review")  # held
     CAMPAIGN_PAUSED = "campaign_paused", _("the campaign is paused")  # held or skipped
+    CAMPAIGN_ENDED = "campaign_ended", _("the campaign ended")  # skipped
     NOT_INVITED = "not_invited", _("the campaign is for invited people")  # skipped
+    RETURNING_PERSON = "returning_person", _("the person had an account before")  # skipped
     SOLD_OUT = "sold_out", _("the campaign is sold out")  # skipped
     VALIDITY_OVER = "validity_over", _("its coupons are no longer valid")  # skipped
     ACCOUNT_CLOSED = "account_closed", _("the account is closed")  # voided
+    REFERRAL_VOIDED = "referral_voided", _("the invitation does not count")  # voided
 
 
 class IssueDecision(models.Model):
-    """The one decision of a campaign about a person. Refusals are recorded too."""
+    """The one decision of a campaign about a person. Refusals are recorded too.
+
+    It is written under the campaign's row lock only. Where an unused coupon is revoked, because the
+    account was closed or the referral voided, its decision becomes voided for that reason.
+    """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     campaign = models.ForeignKey(
@@ -74,9 +93,21 @@ class IssueDecision(models.Model):
                 condition=Q(outcome__in=Outcome.values),
             ),
             models.CheckConstraint(
+                name="coupons_issuedecision_reason_known",
+                condition=Q(reason__in=["", *DecisionReason.values]),
+            ),
+            models.CheckConstraint(
                 name="coupons_issuedecision_refusal_has_reason",
                 condition=Q(outcome=Outcome.ISSUED, reason="")
                 | (~Q(outcome=Outcome.ISSUED) & ~Q(reason="")),
+            ),
+        ]
+        indexes: ClassVar[list[Any]] = [
+            # What may still be issued, in the order of registration: see coupons.settling.
+            models.Index(
+                fields=["campaign", "reason", "event_id"],
+                name="coupons_decision_open",
+                condition=Q(outcome=Outcome.HELD) | Q(reason=DecisionReason.SOLD_OUT),
             ),
         ]
 
@@ -125,6 +156,9 @@ class Coupon(Benefit):
         verbose_name = _("coupon")
         verbose_name_plural = _("coupons")
         ordering = ("-id",)
+        permissions: ClassVar[list[Any]] = [
+            ("redeem_coupon", _("Can redeem anybody's coupons (a shop)")),
+        ]
         indexes: ClassVar[list[Any]] = [
             models.Index(fields=["user", "-id"], name="coupons_coupon_of_user"),
         ]

@@ -15,6 +15,7 @@ from coupons.states import CouponState, EffectiveStatus, coupon_state, effective
 from events.models import Delivery
 
 WELCOME_RECEIVER = "coupons.issue_welcome_coupons"
+FOLLOW_RECEIVER = "coupons.follow_account"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,12 +11,13 @@ class PointsConfig(AppConfig):
     verbose_name = _("Points")
 
     def ready(self) -> None:
-        """Connect the receivers and the schedule; register the invariants and the teller."""
+        """Connect the receivers and the schedule; register invariants, audits and the teller."""
         from events.queue import schedule
         from points.due import EVERY_MINUTES
 
         import_module("points.receivers")
         import_module("points.invariants")
+        import_module("points.audits")
         import_module("points.explain")
         schedule(
             "points.settle_due",

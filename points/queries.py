@@ -15,6 +15,8 @@ from points.ledger import Entry, EntryKind, Lot, PointsAccount
 from points.rewards import RewardReason, RewardRule, RuleKind
 
 REWARD_RECEIVER = "points.reward_inviter"
+ACCOUNT_RECEIVER = "points.follow_account"
+REFERRAL_RECEIVER = "points.follow_referral"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -256,6 +256,12 @@ RATE_LIMITS = env.str("RATE_LIMITS", default="on")
 if PRODUCTION and RATE_LIMITS != "on":
     raise ImproperlyConfigured("RATE_LIMITS may not be 'off' in production.")
 
+# More sign-ups than this, in the seconds below, and the next ones are suspicious. 0: never.
+RISK_INVITER_BURST = env.int("RISK_INVITER_BURST", default=20)  # through one person's link
+RISK_INVITER_BURST_WINDOW_S = env.int("RISK_INVITER_BURST_WINDOW_S", default=60 * 60)
+RISK_SHARED_ADDRESS = env.int("RISK_SHARED_ADDRESS", default=5)  # from one network address
+RISK_SHARED_ADDRESS_WINDOW_S = env.int("RISK_SHARED_ADDRESS_WINDOW_S", default=24 * 60 * 60)
+
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "wallet"
 LOGOUT_REDIRECT_URL = "landing"

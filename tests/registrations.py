@@ -69,6 +69,11 @@ def flag(user: User) -> None:
     User.objects.filter(pk=user.pk).update(status=AccountStatus.FLAGGED)
 
 
+def clear(user: User) -> None:
+    """End the review of an account, as far as its row goes."""
+    User.objects.filter(pk=user.pk).update(status=AccountStatus.ACTIVE)
+
+
 def refer(invitee: User, inviter: User, status: str = ReferralStatus.APPROVED) -> Referral:
     """Record who invited somebody."""
     return Referral.objects.create(

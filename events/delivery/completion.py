@@ -62,7 +62,7 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     missing = list(missing_to(receiver, events).only(*columns).order_by("position")[:limit])
     # A list: of an empty one Django makes no transaction, and SQLite has only one to give.
     Delivery.objects.bulk_create(
-        [_out_of_order(receiver, event) for event in missing], ignore_conflicts=True
+        [out_of_order(receiver, event) for event in missing], ignore_conflicts=True
     )
     return len(missing)
 
@@ -88,7 +88,8 @@ def missing_to(receiver: Receiver, events: QuerySet[Event]) -> QuerySet[Event]:
     return missing.filter(~Exists(receiver.inbox._default_manager.filter(**this)))
 
 
-def _out_of_order(receiver: Receiver, event: Event) -> Delivery:
+def out_of_order(receiver: Receiver, event: Event) -> Delivery:
+    """Return an unsaved delivery, due now, that stands in no lane."""
     return Delivery(
         event_id=event.event_id,
         receiver=receiver.name,

@@ -11,6 +11,11 @@ from django.utils.dateparse import parse_date, parse_datetime
 USAGE_ERROR = 2  # exit code; 1 means that work failed
 
 _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
+_SHORT_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+}
 
 
 def event_id(text: str) -> UUID:
@@ -38,6 +43,14 @@ def duration(text: str) -> timedelta:
     if found is None:
         raise ArgumentTypeError(f"{text!r} is no age. Write 90d, 12h or 2w (hours, days, weeks).")
     return int(found[1]) * _UNITS[found[2]]
+
+
+def grace(text: str) -> timedelta:
+    """Parse a short time such as 10m; a bare number is seconds. Raises ArgumentTypeError."""
+    found = re.fullmatch(r"([0-9]{1,6})([smh]?)", text)
+    if found is None:
+        raise ArgumentTypeError(f"{text!r} is no time span. Write 600, 90s, 10m or 2h.")
+    return int(found[1]) * _SHORT_UNITS[found[2] or "s"]
 
 
 def positive(text: str) -> int:

@@ -13,9 +13,9 @@ from events.models import AbstractProcessedEvent, Attempt, Delivery, DeliverySta
 from events.operations.checksum import effect_tables
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
 from events.operations.missing import undelivered
+from events.operations.overdue import overdue
 from events.receivers import Guarantee, Receiver, all_queues, all_receivers
 
-JUST_NOW_S = 2  # between the end of one claim's work and the next claim is less
 STUCK_AFTER_S = 60  # past its time by this much, nobody is coming for a delivery
 
 _TELL = "No code path leads here. Keep a copy of the database and look at what wrote the rows."
@@ -178,9 +178,8 @@ def _check_stuck() -> Iterator[Breach]:
     before = Now() - timedelta(seconds=STUCK_AFTER_S)
     for queue in all_queues():
         for receiver in active_receivers(queue):
-            overdue = claimable_deliveries(receiver).filter(due_at__lt=before)
             yield from breaches_in(
-                overdue.filter(~Exists(earlier_in_lane()), ~Exists(_work_just_now(receiver))),
+                overdue(receiver, by=timedelta(seconds=STUCK_AFTER_S)),
                 what=f"deliveries to {receiver.name} are due for over {STUCK_AFTER_S} s",
                 hint=f"Is a worker running? `manage.py worker {queue}` starts one.",
             )
@@ -189,13 +188,6 @@ def _check_stuck() -> Iterator[Breach]:
         what=f"deliveries are running under a lease that ended over {STUCK_AFTER_S} s ago",
         hint="Any running worker releases them: `manage.py worker` starts one.",
     )
-
-
-def _work_just_now(receiver: Receiver) -> QuerySet[Delivery]:
-    """Return, for a subquery, what a worker does or just did: long backlogs are worked off too."""
-    just_now = Now() - timedelta(seconds=JUST_NOW_S)
-    working = Q(lease_expires_at__gt=Now()) | Q(finished_at__gt=just_now)
-    return Delivery.objects.filter(working, receiver=receiver.name)
 
 
 def _check_rest() -> Iterator[Breach]:

@@ -48,12 +48,13 @@ def replay_chosen(deliveries: QuerySet[Delivery]) -> int:
 def _replay_ids(ids: Sequence[int], state: DeliveryState, progress: Progress = silent) -> int:
     replayed = 0
     for chunk in chunks(ids):
-        replayed += in_short_transaction(partial(_put_back, chunk, state))
+        replayed += in_short_transaction(partial(put_back, chunk, state))
         progress(len(chunk))
     return replayed
 
 
-def _put_back(ids: Sequence[int], state: DeliveryState) -> int:
+def put_back(ids: Sequence[int], state: DeliveryState) -> int:
+    """Make those deliveries due that are in this state, in the running transaction."""
     # The state is asked again: what a worker or another operator took meanwhile is let be.
     chosen = Delivery.objects.filter(pk__in=ids, state=state)
     queues = set(chosen.values_list("queue", flat=True))

@@ -29,6 +29,7 @@ def test_accounts_by_id(
         language="en",
         registered_at=inviter.registered_at,
         closed_at=None,
+        is_returning=False,
     )
     assert "@" not in repr(found)
 

@@ -55,6 +55,7 @@ BAD_COUPONS = [
 ]
 BAD_DECISIONS = [
     ("outcome_known", {"outcome": "maybe", "reason": "sold_out"}),
+    ("reason_known", {"outcome": "skipped", "reason": "on_a_whim"}),
     ("refusal_has_reason", {"outcome": "skipped"}),
     ("refusal_has_reason", {"outcome": "held"}),
     ("refusal_has_reason", {"outcome": "issued", "reason": "sold_out"}),

@@ -4,19 +4,24 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from coupons.models import Campaign, Coupon, IssueDecision
+from accounts.signals import AccountClosed, account_closed
+from coupons.models import Campaign, Coupon, IssueDecision, Redemption
 from coupons.queries import WELCOME_RECEIVER
+from coupons.redeeming import redeem
 from events.models import Delivery, DeliveryState
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_decision
 from tests.coupons.test_admin import form_of, url
+from tests.faults.stimuli import drain_everything
 from tests.faults.world import open_campaign_and_rule, register
 from tests.invariants import broken, without_constraint
+from tests.registrations import close
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,9 +69,31 @@ def give_a_second_coupon(person: User) -> None:
     Coupon.objects.exclude(user=person).update(user=person)
 
 
+def mark_as_redeemed(person: User) -> None:
+    """Call a coupon redeemed that was applied to no order."""
+    Coupon.objects.filter(user=person).update(status="redeemed")
+
+
+def forget_the_redemption(person: User) -> None:
+    """Apply a coupon to an order and call it unused."""
+    coupon = Coupon.objects.get(user=person)
+    redeem(code=coupon.code, order_ref="A", order_amount=1000, by=person)
+    Coupon.objects.filter(user=person).update(status="issued")
+
+
+def close_unheard(person: User) -> None:
+    """Tell of a closed account while it looks open, so that the delivery does nothing."""
+    with transaction.atomic():
+        account_closed.publish(AccountClosed(user_id=person.pk, reason="requested"))
+    drain_everything()
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [
+        (mark_as_redeemed, "redeemed without an order"),
+        (forget_the_redemption, "redeemed without an order"),
+        (close_unheard, "accounts are closed, but their coupons are not revoked"),
         (lose_the_coupon, "decisions to issue a coupon have none"),
         (lose_the_effect, "did not decide them"),
         (miscount, "campaigns count other than the coupons they issued"),
@@ -88,6 +115,29 @@ def test_a_second_decision_is_told(person: User) -> None:
         make_decision(Campaign.objects.get(), person, outcome="skipped", reason="sold_out")
 
         assert broken() == {"I3": ["accounts have several decisions of one campaign"]}
+
+
+def test_a_second_order_of_a_coupon_is_told(person: User) -> None:
+    coupon = Coupon.objects.get(user=person)
+    with without_constraint(Redemption, "coupons_redemption_one_applied"):
+        redeem(code=coupon.code, order_ref="A", order_amount=1000, by=person)
+        Redemption.objects.create(
+            coupon=coupon, order_ref="B", order_amount=1, discount=1, redeemed_by=person
+        )
+
+        assert broken() == {"I3": ["coupons are applied to several orders"]}
+
+
+def test_a_coupon_revoked_with_its_voided_decision_is_in_order(person: User, drain: Drain) -> None:
+    close(person)
+    with transaction.atomic():
+        account_closed.publish(AccountClosed(user_id=person.pk, reason="requested"))
+    assert not {"I3"} & set(broken())
+
+    drain()
+
+    assert IssueDecision.objects.get(user=person).outcome == "voided"
+    assert broken("--at-rest") == {}
 
 
 def test_a_stock_that_was_exceeded_is_told(person: User) -> None:

@@ -520,7 +520,7 @@ _ALL = (
     ),
     Bug(
         "stock-without-row-count",
-        {"coupons.services.take_stock": _take_without_looking},
+        {"coupons.issuing.take_stock": _take_without_looking},
         "sold_out",
         "I3: campaigns count other than the coupons",
     ),

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -16,7 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts.models import Referral, User
+from accounts.models import User
 from accounts.services import register as register_account
 from accounts.signals import (
     AccountCleared,
@@ -24,21 +23,26 @@ from accounts.signals import (
     AccountFlagged,
     ReferralApproved,
     ReferralVoided,
+    RiskDecided,
     account_cleared,
     account_closed,
     account_flagged,
     referral_approved,
     referral_voided,
+    risk_decided,
 )
-from coupons.models import Campaign
+from coupons import bulk_issuing, lifecycle, redeeming
+from coupons.models import Campaign, Coupon, IssueDecision, Redemption
+from coupons.signals import SettlementRequested, settlement_requested
 from events.delivery.drain import drain
 from events.models import Delivery, Event, ReceiverState
 from events.receivers import Receiver
 from events.signals import EventSignal
 from points.models import RewardRule
+from tests.coupons.factories import make_coupon, make_decision
 from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.probe.signals import Happened, happened
-from tests.registrations import close, flag, make_person
+from tests.registrations import clear, close, flag, make_people, make_person, refer
 
 _numbers = count(1)
 
@@ -104,66 +108,148 @@ def reach_the_cap(scene: Scene) -> None:
     RewardRule.objects.filter(pk=rule.pk).update(active_until=timezone.now())
 
 
+def make_campaign_with(reason: str, status: str) -> Campaign:
+    """Return a campaign that decided against three people for now."""
+    outcome = "skipped" if reason == "sold_out" else "held"
+    campaign = open_campaign(status=status)
+    IssueDecision.objects.bulk_create(
+        IssueDecision(campaign=campaign, user=person, outcome=outcome, reason=reason)
+        for person in make_people(3)
+    )
+    return campaign
+
+
+def open_campaign(**given: Any) -> Campaign:
+    """Return a campaign that registrations have nothing to do with."""
+    terms = {"amount": 100, "currency": "EUR", "valid_days": 30, "stock": 100}
+    columns = {"name": "Other", "trigger": "manual", "status": "active", **terms, **given}
+    return Campaign.objects.create(starts_at=timezone.now() - timedelta(days=1), **columns)
+
+
+def resume_campaign(scene: Scene) -> None:
+    """Resume a campaign that held back coupons in its pause."""
+    lifecycle.resume(campaign_id=make_campaign_with("campaign_paused", "paused").pk)
+
+
+def end_campaign(scene: Scene) -> None:
+    """End a campaign that held back coupons in its pause."""
+    lifecycle.end(campaign_id=make_campaign_with("campaign_paused", "paused").pk)
+
+
+def go_on_settling(scene: Scene) -> None:
+    """Ask for the next chunk of what a campaign held back."""
+    campaign = make_campaign_with("campaign_paused", "active")
+    with transaction.atomic():
+        settlement_requested.publish(SettlementRequested(campaign_id=campaign.pk))
+
+
+def retry_sold_out(scene: Scene) -> None:
+    """Try again for people who came too late for the stock there was."""
+    lifecycle.retry_sold_out(campaign_id=make_campaign_with("sold_out", "active").pk)
+
+
+def hold_coupon(**campaign: Any) -> Coupon:
+    """Return a new person's usable coupon."""
+    return make_coupon(open_campaign(**campaign), make_person())
+
+
+def redeem(scene: Scene) -> Redemption:
+    """Use a coupon for an order."""
+    coupon = hold_coupon()
+    return redeeming.redeem(code=coupon.code, order_ref="A-1042", order_amount=4990, by=coupon.user)
+
+
+def roll_back(scene: Scene) -> None:
+    """Undo the use of a coupon."""
+    redemption = redeem(scene)
+    redeeming.roll_back(redemption_id=redemption.pk, by=redemption.redeemed_by)
+
+
+def flag_account(scene: Scene) -> User:
+    """Put somebody with a coupon under review."""
+    person = hold_coupon().user
+    flag(person)
+    with transaction.atomic():
+        account_flagged.publish(AccountFlagged(user_id=person.pk, reason="by_staff"))
+    return person
+
+
+def clear_account(scene: Scene) -> None:
+    """Clear somebody with a coupon, who was under review."""
+    person = flag_account(scene)
+    drain_everything()
+    clear(person)
+    with transaction.atomic():
+        account_cleared.publish(AccountCleared(user_id=person.pk, reason="by_staff"))
+
+
+def close_account(scene: Scene) -> None:
+    """Close the account of somebody with a coupon."""
+    person = hold_coupon().user
+    close(person)
+    with transaction.atomic():
+        account_closed.publish(AccountClosed(user_id=person.pk, reason="requested"))
+
+
+def void_referral(scene: Scene) -> None:
+    """Void the referral of somebody with a coupon for invited people."""
+    person = hold_coupon(audience="invited").user
+    refer(person, scene.inviter, "voided")
+    with transaction.atomic():
+        referral_voided.publish(
+            ReferralVoided(invitee_id=person.pk, inviter_id=scene.inviter.pk, reason="fraud")
+        )
+
+
+def approve_referral(scene: Scene) -> None:
+    """Approve a referral that held back a coupon for invited people."""
+    campaign, person = open_campaign(audience="invited"), make_person()
+    make_decision(campaign, person, outcome="held", reason="referral_flagged")
+    refer(person, scene.inviter)
+    with transaction.atomic():
+        referral_approved.publish(
+            ReferralApproved(invitee_id=person.pk, inviter_id=scene.inviter.pk)
+        )
+
+
+def issue_in_bulk(scene: Scene) -> None:
+    """Issue a campaign's coupons to a list of people."""
+    people = "\n".join(str(person.pk) for person in make_people(3))
+    bulk_issuing.start(campaign_id=open_campaign().pk, people=people, by=scene.inviter)
+
+
+def judge_somebody(scene: Scene) -> None:
+    """Let somebody else decide that a new account is to be looked at."""
+    decided = RiskDecided(user_id=_register().pk, decision="flag", reason="looks odd")
+    with transaction.atomic():
+        risk_decided.publish(decided)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
         happened.publish(Happened(key=str(uuid4()), number=1))
 
 
-def flag_inviter(scene: Scene) -> None:
-    """Put an inviter under review, after a person they invited has registered."""
-    _register(scene.inviter)
-    flag(scene.inviter)
-    with transaction.atomic():
-        account_flagged.publish(AccountFlagged(user_id=scene.inviter.pk, reason="by_staff"))
-
-
-def clear_inviter(scene: Scene) -> None:
-    """Flag an inviter, register a person they invited, and clear the inviter."""
-    flag_inviter(scene)
-    User.objects.filter(pk=scene.inviter.pk).update(status="active")
-    with transaction.atomic():
-        account_cleared.publish(AccountCleared(user_id=scene.inviter.pk, reason="by_staff"))
-
-
-def close_inviter(scene: Scene) -> None:
-    """Close the account of an inviter who has a reward."""
-    _register(scene.inviter)
-    if not User.objects.filter(pk=scene.inviter.pk, status="closed").exists():
-        close(scene.inviter)
-    with transaction.atomic():
-        account_closed.publish(AccountClosed(user_id=scene.inviter.pk, reason="requested"))
-
-
-def approve_referral(scene: Scene) -> None:
-    """Register a person whose referral is held for review, and approve it."""
-    _decide_referral(scene, "approved", referral_approved, ReferralApproved)
-
-
-def void_referral(scene: Scene) -> None:
-    """Register an invited person, and declare the referral void."""
-    _decide_referral(scene, "voided", referral_voided, partial(ReferralVoided, reason="fraud"))
-
-
-def _decide_referral(
-    scene: Scene, status: str, signal: EventSignal[Any], data: Callable[..., Any]
-) -> None:
-    invitee = _register(scene.inviter)
-    Referral.objects.filter(pk=invitee.pk).update(status=status)
-    with transaction.atomic():
-        signal.publish(data(invitee_id=invitee.pk, inviter_id=scene.inviter.pk))
-
-
-STIMULI: dict[str, Callable[[Scene], None]] = {
+STIMULI: dict[str, Callable[[Scene], object]] = {
     "accounts.user_registered": register_invited,
-    "accounts.account_flagged": flag_inviter,
-    "accounts.account_cleared": clear_inviter,
-    "accounts.account_closed": close_inviter,
+    "accounts.account_flagged": flag_account,
+    "accounts.account_cleared": clear_account,
+    "accounts.account_closed": close_account,
     "accounts.referral_approved": approve_referral,
     "accounts.referral_voided": void_referral,
+    "accounts.risk_decided": judge_somebody,
     "coupons.coupon_issued": register_invited,
     "coupons.coupon_issue_skipped": sell_out,
     "coupons.campaign_sold_out": sell_out,
+    "coupons.coupon_redeemed": redeem,
+    "coupons.coupon_redemption_rolled_back": roll_back,
+    "coupons.coupon_revoked": close_account,
+    "coupons.campaign_resumed": resume_campaign,
+    "coupons.campaign_ended": end_campaign,
+    "coupons.settlement_requested": go_on_settling,
+    "coupons.sold_out_retry_requested": retry_sold_out,
+    "coupons.bulk_issue_requested": issue_in_bulk,
     "points.points_earned": register_invited,
     "points.reward_skipped": reach_the_cap,
     "probe.happened": let_happen,

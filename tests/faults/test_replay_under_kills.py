@@ -48,7 +48,7 @@ def test_replaying_everything_killed_at_random_and_begun_again_changes_no_effect
 
     for _ in range(KILLS):
         # Some end before they come to their statement: then everything was replayed once more.
-        in_child(_dying_before_statement(random.randint(1, LAST_STATEMENT), _replay_everything))  # noqa: S311
+        in_child(dying_before_statement(random.randint(1, LAST_STATEMENT), _replay_everything))  # noqa: S311
         assert _effects() == before
     for _ in range(2):
         _replay_everything()
@@ -86,7 +86,7 @@ def _replay_everything() -> None:
     drain_everything()
 
 
-def _dying_before_statement(number: int, work: Callable[[], None]) -> Callable[[], None]:
+def dying_before_statement(number: int, work: Callable[[], None]) -> Callable[[], None]:
     """Return the work so that its process is killed before it sends its n-th statement."""
     passed = count(1)
 

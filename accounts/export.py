@@ -1,0 +1,84 @@
+"""What accounts keeps of a person, to be given to them. Other people appear masked."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from allauth.account.models import EmailAddress
+from knox.models import AuthToken
+
+from accounts import emails, queries, risk
+from accounts.models import Referral, StatusChange, User
+from accounts.queries import exporter
+
+
+@exporter("account")
+def export(user_id: UUID) -> dict[str, Any]:
+    """Return the account, its addresses, tokens, invitations, history and risk signals."""
+    user = User.objects.get(pk=user_id)
+    return {
+        **_account(user),
+        "email_addresses": list(
+            EmailAddress.objects.filter(user=user).values("email", "verified", "primary")
+        ),
+        "tokens": _times(AuthToken.objects.filter(user=user).values("created", "expiry")),
+        "invited_by": _invitation(user_id),
+        "people_invited": _people_invited(user_id),
+        "status_changes": _times(
+            StatusChange.objects.filter(user=user)
+            .order_by("pk")
+            .values("subject", "before", "after", "reason", "changed_at")
+        ),
+        "risk_signals": _times(risk.signals_of(user_id).values("kind", "created_at", "expires_at")),
+    }
+
+
+def _account(user: User) -> dict[str, Any]:
+    times = ("created_at", "registered_at", "last_login")
+    return {
+        "id": str(user.pk),
+        "email": user.email,
+        "status": user.status,
+        "language": user.language,
+        "referral_code": user.referral_code,
+        "referral_url": queries.invite_url(user.referral_code),
+        "is_returning": user.is_returning,
+        **_plain({name: getattr(user, name) for name in times}),
+    }
+
+
+def _invitation(user_id: UUID) -> dict[str, Any] | None:
+    referral = Referral.objects.filter(pk=user_id).select_related("inviter").first()
+    if referral is None:
+        return None
+    return {"inviter": emails.mask(referral.inviter.email), **_referral(referral)}
+
+
+def _people_invited(user_id: UUID) -> list[dict[str, Any]]:
+    referrals = Referral.objects.filter(inviter=user_id).select_related("invitee").order_by("pk")
+    return [
+        {"invitee": emails.mask(referral.invitee.email), **_referral(referral)}
+        for referral in referrals
+    ]
+
+
+def _referral(referral: Referral) -> dict[str, Any]:
+    return _plain(
+        {
+            "status": referral.status,
+            "created_at": referral.created_at,
+            "decided_at": referral.decided_at,
+        }
+    )
+
+
+def _times(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [_plain(row) for row in rows]
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }

@@ -1,0 +1,43 @@
+"""Writing the history of statuses."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from accounts.models import NOTE_LENGTH, StatusChange, StatusSubject
+from events.envelope import Event
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """Why a status is changed, and by whom."""
+
+    reason: str  # a short code, which is published
+    actor: UUID | None = None  # the account of whoever did it; None: nobody in person
+    note: str = ""  # in their words, which are not published
+
+
+def record(
+    *,
+    subject: StatusSubject,
+    user_ids: Sequence[UUID],
+    before: Sequence[str],
+    after: str,
+    events: Sequence[Event[Any]],
+    why: Why,
+) -> None:
+    """Write one row for each event that was published, parallel to the people it is about."""
+    StatusChange.objects.bulk_create(
+        StatusChange(
+            user_id=user_id,
+            subject=subject,
+            before=was,
+            after=after,
+            reason=why.reason,
+            note=why.note[:NOTE_LENGTH],
+            actor_id=why.actor,
+            event_id=event.id,
+        )
+        for user_id, was, event in zip(user_ids, before, events, strict=True)
+    )
