@@ -1,6 +1,7 @@
 """Accounts over the API: register, get and give up a token, look at oneself."""
 
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.utils.decorators import method_decorator
@@ -14,7 +15,7 @@ from drf_spectacular.utils import (
     extend_schema_serializer,
 )
 from rest_framework import permissions, serializers, status
-from rest_framework.exceptions import APIException
+from rest_framework.exceptions import APIException, NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -26,7 +27,7 @@ from accounts.models import AccountStatus, User
 from accounts.schema import PROBLEM, problem
 
 # Answers with a secret or a person in them: no proxy or browser keeps them.
-_no_store = method_decorator(cache_control(no_store=True), name="dispatch")
+no_store = method_decorator(cache_control(no_store=True), name="dispatch")
 
 
 class EmailTakenProblem(APIException):
@@ -157,7 +158,7 @@ class Registrations(APIView):
         return Response({"detail": detail}, status=status.HTTP_202_ACCEPTED)
 
 
-@_no_store
+@no_store
 class Tokens(APIView):
     """`tokens/`."""
 
@@ -227,7 +228,7 @@ class CurrentToken(APIView):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@_no_store
+@no_store
 class Me(APIView):
     """`me/`."""
 
@@ -257,3 +258,34 @@ class Me(APIView):
     def get(self, request: Request) -> Response:
         """Return the account of whoever asks, with the link to invite people."""
         return Response(self.Output(request.user).data)
+
+
+@no_store
+class UserDetail(APIView):
+    """`users/{id}/`."""
+
+    @extend_schema_serializer(component_name="User")
+    class Output(serializers.ModelSerializer[User]):
+        """An account, for staff and other services."""
+
+        id = serializers.CharField()
+        email = serializers.CharField(help_text="Stands for nobody where the account is closed.")
+
+        class Meta:
+            model = User
+            fields = ("id", "email", "status", "registered_at")
+
+    @extend_schema(
+        operation_id="user",
+        summary="An account",
+        responses={
+            200: Output,
+            (404, PROBLEM): problem("No such account, or no permission.", 404, "not_found"),
+        },
+    )
+    def get(self, request: Request, user_id: UUID) -> Response:
+        """Return an account. It takes the permission `accounts.view_user`; others see nothing."""
+        user = User.objects.filter(pk=user_id).first()
+        if user is None or not request.user.has_perm("accounts.view_user"):
+            raise NotFound
+        return Response(self.Output(user).data)

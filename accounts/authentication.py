@@ -55,6 +55,14 @@ def authenticate(request: HttpRequest, *, email: str, password: str) -> User:
     return user
 
 
+def is_own_password(request: HttpRequest, *, user: User, password: str) -> bool:
+    """Tell whether this is the password of whoever is logged in. Wrong ones count as at a login.
+
+    Raises Throttled (429) after too many.
+    """
+    return _check_password(request, user.email, password) == user
+
+
 def _check_password(request: HttpRequest, email: str, password: str) -> User | None:
     adapter = get_adapter()
     try:

@@ -1,16 +1,20 @@
-"""The sign-up form. It looks like allauth's and registers through our service."""
+"""The forms of signing up, which looks like allauth's, and of closing an account."""
 
-from typing import Any
+from typing import Any, cast
 
+from allauth.account.adapter import get_adapter
 from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.account.internal.flows.signup import prevent_enumeration
 from django import forms
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from accounts import emails, limits, services
 from accounts.models import User
+
+WRONG_PASSWORD = _("This is not your password.")
 
 # The service's names for what is typed, and this form's.
 FIELD_NAMES = {"email": "email", "password": "password1"}
@@ -71,3 +75,29 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]  # allauth is not typ
         """Show what the service refused beside the fields it speaks of."""
         for name, error in errors.items():
             self.add_error(FIELD_NAMES.get(name), error)
+
+
+class ClosingForm(forms.Form):
+    """The password that says that it is really the owner who closes an account."""
+
+    password = forms.CharField(
+        label=_("Your password"),
+        strip=False,
+        max_length=settings.PASSWORD_MAX_LENGTH,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+        error_messages={"required": _("Enter your password.")},
+    )
+
+    def __init__(self, *args: Any, request: HttpRequest, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.request = request
+
+    def clean_password(self) -> str:
+        """Refuse any other password than that of whoever is logged in."""
+        password: str = self.cleaned_data["password"]
+        user = cast(User, self.request.user)
+        # It refuses with a sentence of its own after too many wrong ones.
+        found = get_adapter().authenticate(self.request, email=user.email, password=password)
+        if found != user:
+            raise forms.ValidationError(WRONG_PASSWORD, code="wrong_password")
+        return password

@@ -7,5 +7,7 @@ from accounts import views
 urlpatterns = [
     path("i/<str:code>/", views.invite, name="invite"),
     path("accounts/signup/", views.SignUpView.as_view(), name="account_signup"),
+    path("accounts/close/", views.close, name="account_close"),
+    path("accounts/export/", views.export, name="account_export"),
     path("accounts/email/", views.EmailView.as_view(), name="account_email"),
 ]

@@ -1,26 +1,29 @@
-"""Pages of accounts: the invite link and sign-up. The others are allauth's with our templates."""
+"""Pages of accounts: invite link, sign-up, closing. Others are allauth's with our templates."""
 
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.adapter import get_adapter
 from allauth.account.views import EmailView as AllauthEmailView
 from allauth.account.views import SignupView as AllauthSignupView
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 import codes
-from accounts import limits, services
-from accounts.forms import SignupForm
-from accounts.models import REFERRAL_CODE_LENGTH
+from accounts import limits, queries, services
+from accounts.closing import CloseReason, close_account
+from accounts.forms import ClosingForm, SignupForm
+from accounts.models import REFERRAL_CODE_LENGTH, User
 from accounts.services import ReferralReason
 
 INVITATION_COOKIE = "invitation"
@@ -69,6 +72,34 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
     response = render(request, "accounts/too_many_requests.html", {"seconds": seconds}, status=429)
     response["Retry-After"] = str(seconds)
     return response
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def close(request: HttpRequest) -> HttpResponse:
+    """Say what closing the account means, and close it for whoever types its password."""
+    if not limits.consume(request, "login"):  # as guessing passwords is limited there
+        return too_many_requests(request)
+    form = ClosingForm(request.POST or None, request=request)
+    if not form.is_valid():
+        return render(request, "account/close.html", {"form": form})
+    user_id = cast(User, request.user).pk
+    close_account(user_id=user_id, reason=CloseReason.REQUESTED, actor=user_id)
+    logout(request)
+    messages.success(request, _("Your account is closed."))
+    return redirect("landing")
+
+
+@never_cache
+@login_required
+@require_safe
+def export(request: HttpRequest) -> HttpResponse:
+    """Hand out everything that is kept of the person who asks, as a file."""
+    document = queries.export_account(cast(User, request.user).pk)
+    headers = {"Content-Disposition": 'attachment; filename="usher-account.json"'}
+    options = {"indent": 2, "ensure_ascii": False}
+    return JsonResponse(document, json_dumps_params=options, headers=headers)
 
 
 class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typed

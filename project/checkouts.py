@@ -60,7 +60,7 @@ def pay(*, checkout_id: UUID) -> None:
     """Spend the points of a pending checkout, or refuse it. Call it in a transaction."""
     checkout = _lock(checkout_id)
     if checkout.state != CheckoutState.PENDING:
-        return
+        return None
     # Locked: until the points are spent, nobody rolls the redemption back.
     redemption = Redemption.objects.select_for_update().get(pk=checkout.redemption_id)
     if redemption.rolled_back_at is not None:
@@ -76,9 +76,7 @@ def pay(*, checkout_id: UUID) -> None:
         return _refuse(checkout, refusal.code)
     checkout.state, checkout.spending = CheckoutState.COMPLETED, entry
     checkout.save(update_fields=["state", "spending"])
-    checkout_completed.publish(
-        CheckoutCompleted(checkout_id=checkout.pk, user_id=checkout.user_id)
-    )
+    checkout_completed.publish(CheckoutCompleted(checkout_id=checkout.pk, user_id=checkout.user_id))
     return None
 
 

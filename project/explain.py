@@ -21,7 +21,9 @@ def tell(subject: Subject) -> Told:
     checkouts = _checkouts(subject.key)
     return Told(
         facts=[
-            Fact(at=each.created_at, text=f"project: checkout of order {each.order_ref} was started")
+            Fact(
+                at=each.created_at, text=f"project: checkout of order {each.order_ref} was started"
+            )
             for each in checkouts
         ],
         remarks=[

@@ -2,22 +2,24 @@
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from project import health, views
 from project.api.docs import DocsView, SchemaView
 from project.checkout_api import CheckoutDetail, Checkouts
+from project.referrals_api import MyReferrals
 
 # The admin's own login would go round the rate limits and, later, the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
-api_v1 = [
+api_v1: list[URLPattern | URLResolver] = [
     path("", include("accounts.api_urls")),
     path("", include("coupons.api_urls")),
     path("", include("points.api_urls")),
     path("checkouts/", Checkouts.as_view(), name="api-checkouts"),
     path("checkouts/<uuid:pk>/", CheckoutDetail.as_view(), name="api-checkout"),
+    path("me/referrals/", MyReferrals.as_view(), name="api-referrals"),
 ]
 
 urlpatterns = [

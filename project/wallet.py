@@ -11,8 +11,11 @@ from accounts.queries import invite_url
 from coupons.queries import CouponCard, coupons_of, is_undecided
 from points.queries import EntryLine, Summary, entries_of, summary_of, undelivered_among
 from points.rewards import RewardDecision, RuleKind
+from project.invited import InvitedPerson, describe, referrals_by
 
 LOOK_AGAIN_FOR = timedelta(seconds=30)  # after a registration; then patience is the better advice
+
+INVITED_SHOWN = 10  # people
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,7 @@ class Wallet:
     points: Summary
     entries: list[EntryLine]
     invite_url: str
+    invited: list[InvitedPerson]  # the latest first
     coupon_is_underway: bool
     rewards_underway: int  # people who signed up through the link, not decided about so far
     looks_again: bool  # whether the page should reload itself: something is about to arrive
@@ -44,6 +48,10 @@ def wallet_of(user: User) -> Wallet:
         points=summary_of(user.pk),
         entries=entries_of(user.pk),
         invite_url=invite_url(user.referral_code),
+        invited=[
+            describe(referral)
+            for referral in referrals_by(user.pk).order_by("-invitee")[:INVITED_SHOWN]
+        ],
         coupon_is_underway=coupon_is_underway,
         rewards_underway=len(undecided),
         looks_again=any(map(_is_fresh, waited_for)),

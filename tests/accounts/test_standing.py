@@ -1,6 +1,7 @@
 """Accounts come under review and out of it again; what waits for them is decided with it."""
 
 from functools import partial
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
@@ -129,7 +130,7 @@ def test_the_history_follows_the_status_whatever_is_done_at_once(inviter: User) 
     run_at_once(change * 6)
 
     rows = list(StatusChange.objects.order_by("pk").values_list("before", "after"))
-    assert all(after == before for (_, after), (before, _) in zip(rows, rows[1:], strict=False))
+    assert all(after == before for (_, after), (before, _) in pairwise(rows))
     assert rows[-1][1] == status_of(inviter)
     kinds = [kind for kind, _ in published("account_flagged", "account_cleared")]
     assert kinds == [f"account_{'cleared' if a == 'active' else a}" for _, a in rows]

@@ -44,7 +44,18 @@ def test_an_odd_query_changes_no_header(client: Client, path: str, query: str) -
 
 @pytest.mark.parametrize(
     "path",
-    ["registrations/", "tokens/", "tokens/current/", "me/", "me/coupons/", "me/points/"],
+    [
+        "registrations/",
+        "tokens/",
+        "tokens/current/",
+        "me/",
+        "me/close/",
+        "me/coupons/",
+        "me/export/",
+        "me/points/",
+        "me/referrals/",
+        "users/{user_id}/",
+    ],
 )
 def test_the_document_has_the_calls_of_the_contract(client: Client, path: str) -> None:
     assert f"/api/v1/{path}" in document(client)["paths"]

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db
 ANONYMOUS = ["/", "/accounts/signup/", "/accounts/login/", "/accounts/password/reset/"]
 ANONYMOUS += ["/accounts/password/reset/done/", "/accounts/confirm-email/", "/accounts/inactive/"]
 LOGGED_IN = ["/", "/wallet/", "/accounts/email/", "/accounts/logout/", "/accounts/password/change/"]
+LOGGED_IN += ["/accounts/close/"]
 
 
 class Page(HTMLParser):
