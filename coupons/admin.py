@@ -1,33 +1,47 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
 from typing import Any, ClassVar
+from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 import codes
 from coupons.benefits import BENEFIT_FIELDS
-from coupons.display import describe_benefit
+from coupons.bulk_issues import RowOutcome
+from coupons.bulk_issuing import progress_of
+from coupons.campaign_pages import CampaignPages
+from coupons.display import describe_benefit, format_money
 from coupons.models import (
     CODE_LENGTH,
+    BulkIssue,
+    BulkIssueRow,
     Campaign,
     CampaignStatusChange,
     Coupon,
     IssueDecision,
     ProcessedEvent,
+    Redemption,
 )
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
 from events.admin import PersonalAdmin, ProcessedEventAdmin
+
+DEFAULT_TIME_ZONE = "UTC"
+REFRESH_S = 3
 
 
 class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
     """When the campaign took which status."""
 
     model = CampaignStatusChange
-    fields = ("status", "changed_at")
+    fields = ("status", "changed_at", "changed_by")
     extra = 0
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -44,8 +58,8 @@ class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(admin.ModelAdmin[Campaign]):
-    """Marketing plans campaigns here."""
+class CampaignAdmin(CampaignPages):
+    """Marketing plans campaigns here. The form's times are those of the campaign's time zone."""
 
     list_display = (
         "name",
@@ -55,19 +69,24 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
         "benefit",
         "starts_at",
         "ends_at",
-        "issued_count",
-        "stock",
+        "issued_of_stock",
     )
     list_filter = ("status", "trigger", "audience")
     search_fields = ("name",)
     show_full_result_count = False
-    readonly_fields = ("id", "issued_count", "created_at")
+    readonly_fields = ("id", "status", "issued_count", "created_at")
     inlines: ClassVar = [StatusChangeInline]
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("id", "name", "description", "terms", "status")}),
-        (_("Who and when"), {"fields": ("trigger", "audience", "starts_at", "ends_at")}),
+        (
+            _("Who and when"),
+            {
+                "fields": ("trigger", "audience", "time_zone", "starts_at", "ends_at"),
+                "description": _("All times on this page are those of the campaign's time zone."),
+            },
+        ),
         (_("Benefit"), {"fields": BENEFIT_FIELDS}),
-        (_("Validity"), {"fields": ("valid_from", "valid_until", "valid_days", "time_zone")}),
+        (_("Validity"), {"fields": ("valid_from", "valid_until", "valid_days")}),
         (_("Stock"), {"fields": ("stock", "issued_count", "created_at")}),
     )
 
@@ -80,6 +99,29 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
     def benefit(self, campaign: Campaign) -> str:
         """Return what a coupon is worth."""
         return describe_benefit(campaign)
+
+    @admin.display(description=_("issued / stock"), ordering="issued_count")
+    def issued_of_stock(self, campaign: Campaign) -> str:
+        """Return how many coupons are issued, of how many."""
+        return f"{campaign.issued_count} / {'∞' if campaign.stock is None else campaign.stock}"
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        """Show and read times in the campaign's time zone; offer what can be done with it."""
+        campaign = super().get_object(request, unquote(object_id)) if object_id else None
+        context = {"buttons": self.buttons_of(request, campaign) if campaign else []}
+        with timezone.override(_time_zone_of(request, campaign)):
+            answer = super().changeform_view(
+                request, object_id, form_url, {**context, **(extra_context or {})}
+            )
+            if isinstance(answer, TemplateResponse):
+                answer.render()  # now: later, the time zone would be another one
+        return answer
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Campaign | None = None
@@ -102,6 +144,13 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
         if campaign is None or request.method != "POST":
             return campaign
         return Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+
+
+def _time_zone_of(request: HttpRequest, campaign: Campaign | None) -> ZoneInfo:
+    """Return the zone that the form's times are in: what is sent says so itself."""
+    known = campaign.time_zone if campaign else DEFAULT_TIME_ZONE
+    name = request.POST.get("time_zone", known)
+    return ZoneInfo(name if name in available_timezones() else DEFAULT_TIME_ZONE)
 
 
 @admin.register(IssueDecision)
@@ -140,6 +189,95 @@ class CouponAdmin(PersonalAdmin):
         if codes.is_well_formed(code, CODE_LENGTH):
             return queryset.filter(code=code)
         return super().find(queryset, term)
+
+
+@admin.register(Redemption)
+class RedemptionAdmin(PersonalAdmin):
+    """The orders that coupons were used for."""
+
+    people = ("coupon__user", "redeemed_by")
+    list_display = ("order_ref", "coupon", "owner", "amount_off", "created_at", "rolled_back_at")
+    list_filter = (("rolled_back_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("coupon__user",)
+    search_fields = ("order_ref",)
+    search_help_text = _("Order, coupon code, id of the redemption or a user, or address; whole")
+
+    @admin.display(description=_("owner"))
+    def owner(self, redemption: Redemption) -> str:
+        """Return whose coupon it was."""
+        return str(redemption.coupon.user)
+
+    @admin.display(description=_("discount"), ordering="discount")
+    def amount_off(self, redemption: Redemption) -> str:
+        """Return what was taken off."""
+        return format_money(redemption.discount, redemption.currency).strip()
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of an order, a code, an id or an address."""
+        orders = queryset.filter(order_ref=term)
+        code = codes.normalize(term)
+        if codes.is_well_formed(code, CODE_LENGTH):
+            return orders | queryset.filter(coupon__code=code)
+        return orders | super().find(queryset, term)
+
+
+@admin.register(BulkIssue)
+class BulkIssueAdmin(PersonalAdmin):
+    """Lists of people who were to get coupons, and how far each has come."""
+
+    people = ("requested_by",)
+    list_display = ("campaign", "requested_by", "created_at", "progress", "finished_at")
+    list_select_related = ("campaign", "requested_by")
+    search_fields = ("requested_by__email",)
+    fields = (
+        "campaign",
+        "requested_by",
+        "created_at",
+        "total",
+        "progress",
+        "outcomes",
+        "finished_at",
+        "lines",
+    )
+    readonly_fields = ("progress", "outcomes", "lines")
+
+    @admin.display(description=_("progress"))
+    def progress(self, bulk_issue: BulkIssue) -> str:
+        """Return how many lines were reached."""
+        left = bulk_issue.rows.filter(outcome="").count() if bulk_issue.finished_at is None else 0
+        return f"{bulk_issue.total - left} / {bulk_issue.total}"
+
+    @admin.display(description=_("outcomes"))
+    def outcomes(self, bulk_issue: BulkIssue) -> str:
+        """Return how many lines came to what."""
+        counts = progress_of(bulk_issue)
+        return ", ".join(f"{RowOutcome(name).label}: {counts[name]}" for name in sorted(counts))
+
+    @admin.display(description=_("lines"))
+    def lines(self, bulk_issue: BulkIssue) -> str:
+        """Return a link to the results of each line."""
+        address = reverse("admin:coupons_bulkissuerow_changelist")
+        query = f"bulk_issue__id__exact={bulk_issue.pk}"
+        return format_html('<a href="{}?{}">{}</a>', address, query, _("Results by line"))
+
+    def change_view(self, request: HttpRequest, object_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Show a list that is being worked off anew every few seconds."""
+        answer = super().change_view(request, object_id, *args, **kwargs)
+        context = getattr(answer, "context_data", None) or {}
+        if (bulk_issue := context.get("original")) and bulk_issue.finished_at is None:
+            answer["Refresh"] = str(REFRESH_S)
+        return answer
+
+
+@admin.register(BulkIssueRow)
+class BulkIssueRowAdmin(PersonalAdmin):
+    """What came of each line."""
+
+    list_display = ("line", "user", "given", "outcome", "reason")
+    list_filter = ("outcome", ("bulk_issue", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    ordering = ("bulk_issue", "line")
 
 
 admin.site.register(ProcessedEvent, ProcessedEventAdmin)

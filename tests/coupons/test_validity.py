@@ -37,6 +37,16 @@ def test_a_fixed_validity_is_the_campaigns() -> None:
         # Berlin loses an hour on 29 March and gains one on 25 October.
         ("Europe/Berlin", "2026-03-28 12:00", 1, "2026-03-29 22:00"),
         ("Europe/Berlin", "2026-10-24 12:00", 1, "2026-10-25 23:00"),
+        # Issued in the last second before the change, right after it, and in each of two equal hours.
+        ("Europe/Berlin", "2026-03-28 22:59:59", 1, "2026-03-29 22:00"),
+        ("Europe/Berlin", "2026-03-29 00:59:59", 1, "2026-03-30 22:00"),
+        ("Europe/Berlin", "2026-03-29 01:00:00", 1, "2026-03-30 22:00"),
+        ("Europe/Berlin", "2026-10-25 00:30:00", 1, "2026-10-26 23:00"),
+        ("Europe/Berlin", "2026-10-25 01:30:00", 1, "2026-10-26 23:00"),
+        ("America/New_York", "2026-03-08 06:59:59", 1, "2026-03-10 04:00"),
+        ("America/New_York", "2026-03-08 07:00:00", 1, "2026-03-10 04:00"),
+        ("America/New_York", "2026-11-01 05:30:00", 1, "2026-11-03 05:00"),
+        ("America/New_York", "2026-11-01 06:30:00", 1, "2026-11-03 05:00"),
         # In Santiago 6 September 2026 begins at 01:00: the day before ends when it does.
         ("America/Santiago", "2026-09-04 12:00", 1, "2026-09-06 04:00"),
     ],
