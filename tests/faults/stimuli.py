@@ -38,11 +38,23 @@ from events.delivery.drain import drain
 from events.models import Delivery, Event, ReceiverState
 from events.receivers import Receiver
 from events.signals import EventSignal
-from points.models import RewardRule
+from points import spending
+from points.models import Entry, RewardRule
+from project import checkouts
+from project.models import Checkout
 from tests.coupons.factories import make_coupon, make_decision
 from tests.faults.world import PASSWORD, open_campaign_and_rule
+from tests.points.factories import credit
 from tests.probe.signals import Happened, happened
-from tests.registrations import clear, close, flag, make_people, make_person, refer
+from tests.registrations import (
+    clear,
+    close,
+    flag,
+    make_people,
+    make_person,
+    make_service,
+    refer,
+)
 
 _numbers = count(1)
 
@@ -225,6 +237,36 @@ def judge_somebody(scene: Scene) -> None:
         risk_decided.publish(decided)
 
 
+def start_checkout(scene: Scene, points: int = 60) -> Checkout:
+    """Pay an order with the coupon and the points of somebody who has 100."""
+    coupon = hold_coupon()
+    credit(coupon.user, 100)
+    service = make_service("coupons.redeem_coupon", "points.spend_points")
+    order = {"order_ref": f"A-{next(_numbers)}", "order_amount": 4990}
+    return checkouts.start(code=coupon.code, points=points, by=service, **order)
+
+
+def refuse_checkout(scene: Scene) -> None:
+    """Pay an order with more points than there are."""
+    start_checkout(scene, points=101)
+
+
+def undo_spending(scene: Scene) -> None:
+    """Give back the points of a completed checkout."""
+    checkout = start_checkout(scene)
+    drain_everything()
+    spent = Entry.objects.get(idempotency_key=f"spend:checkout:{checkout.pk}")
+    spending.roll_back_spend(entry_id=spent.pk, actor_id=checkout.requested_by_id)
+
+
+def undo_redemption(scene: Scene) -> None:
+    """Give back a coupon: one used alone, and one of a completed checkout."""
+    roll_back(scene)
+    checkout = start_checkout(scene)
+    drain_everything()
+    redeeming.roll_back(redemption_id=checkout.redemption_id, by=checkout.requested_by)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -243,7 +285,7 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "coupons.coupon_issue_skipped": sell_out,
     "coupons.campaign_sold_out": sell_out,
     "coupons.coupon_redeemed": redeem,
-    "coupons.coupon_redemption_rolled_back": roll_back,
+    "coupons.coupon_redemption_rolled_back": undo_redemption,
     "coupons.coupon_revoked": close_account,
     "coupons.campaign_resumed": resume_campaign,
     "coupons.campaign_ended": end_campaign,
@@ -252,6 +294,9 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "coupons.bulk_issue_requested": issue_in_bulk,
     "points.points_earned": register_invited,
     "points.reward_skipped": reach_the_cap,
+    "points.points_spend_rolled_back": undo_spending,
+    "project.checkout_started": start_checkout,
+    "project.checkout_refused": refuse_checkout,
     "probe.happened": let_happen,
     "probe.followed": let_happen,  # what `record` publishes
 }
