@@ -1,6 +1,8 @@
 """Accounts and what belongs to them in the admin site. History is shown, not edited."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
+from uuid import UUID
 
 import allauth.account.admin  # noqa: F401
 import knox.admin  # noqa: F401
@@ -8,17 +10,48 @@ from allauth.account.models import EmailAddress
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
+from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from accounts import services
-from accounts.models import AccountStatus, Referral, User
-from events.admin import ReadOnlyAdmin
+from accounts import risk, services
+from accounts.closing import CloseReason, close_account
+from accounts.models import (
+    AccountStatus,
+    ProcessedEvent,
+    Referral,
+    RiskSignal,
+    RiskSignalKind,
+    StatusChange,
+    User,
+)
+from accounts.referrals import (
+    INVITER_FLAGGED,
+    INVITER_INACTIVE,
+    Undecidable,
+    approve_referral,
+    void_referral,
+)
+from accounts.reviewing import Refused, apply_to_each
+from accounts.standing import AccountIsClosed, clear_account, flag_account
+from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
 
 # allauth and knox have registered theirs when they are imported above, before they are discovered.
 admin.site.unregister([EmailAddress, AuthToken])
 
+admin.site.register(ProcessedEvent, ProcessedEventAdmin)
+
+BY_STAFF = "by_staff"  # the reason that is published; what staff wrote is not
+
+_REASONS: dict[str, Any] = {
+    **dict(RiskSignalKind.choices),
+    INVITER_FLAGGED: _("the inviter is under review"),
+    INVITER_INACTIVE: _("the inviter's account is closed"),
+    BY_STAFF: _("decided by staff"),
+    CloseReason.FRAUD.value: _("fraud"),
+}
 _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
@@ -53,14 +86,79 @@ class UserAdmin(DjangoUserAdmin[User]):
         "registered_at",
         "closed_at",
         "last_login",
+        "is_returning",
+        "noticed",
     )
     fieldsets = (
         (None, {"fields": ("id", "email", "email_canonical", "password", "language")}),
-        (_("State"), {"fields": ("status", "is_active", "referral_code")}),
+        (
+            _("State"),
+            {"fields": ("status", "is_active", "is_returning", "noticed", "referral_code")},
+        ),
         (_("Times"), {"fields": ("created_at", "registered_at", "last_login", "closed_at")}),
         (_("Permissions"), {"fields": _RIGHTS}),
     )
     change_password_form = PasswordForm
+    actions = ("flag", "clear", "close", "close_as_fraud")
+
+    @admin.display(description=_("noticed at the sign-up"))
+    def noticed(self, user: User) -> str:
+        """Return the risk signals that tell something, the weightiest first."""
+        return _in_words(risk.signals_of(user.pk).order_by("-weight"))
+
+    def has_flag_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may flag and clear accounts."""
+        return request.user.has_perm("accounts.flag_user")
+
+    def has_close_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may close accounts."""
+        return request.user.has_perm("accounts.close_user")
+
+    @admin.action(description=_("Flag the selected accounts"), permissions=["flag"])
+    def flag(self, request: HttpRequest, queryset: QuerySet[User]) -> TemplateResponse | None:
+        """Put accounts under review."""
+        return self._change(request, queryset, "flag", _("Flag accounts"), flag_account)
+
+    @admin.action(description=_("Clear the selected accounts"), permissions=["flag"])
+    def clear(self, request: HttpRequest, queryset: QuerySet[User]) -> TemplateResponse | None:
+        """Take accounts out of review."""
+        return self._change(request, queryset, "clear", _("Clear accounts"), clear_account)
+
+    @admin.action(description=_("Close the selected accounts"), permissions=["close"])
+    def close(self, request: HttpRequest, queryset: QuerySet[User]) -> TemplateResponse | None:
+        """Close accounts as their owners asked to."""
+        title = _("Close accounts for good, as their owners asked")
+        return self._change(request, queryset, "close", title, close_account, CloseReason.REQUESTED)
+
+    @admin.action(description=_("Close the selected accounts for fraud"), permissions=["close"])
+    def close_as_fraud(
+        self, request: HttpRequest, queryset: QuerySet[User]
+    ) -> TemplateResponse | None:
+        """Close accounts of frauds, and void their referrals."""
+        title = _("Close accounts for good, and void their referrals")
+        return self._change(
+            request, queryset, "close_as_fraud", title, close_account, CloseReason.FRAUD
+        )
+
+    def _change(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[User],
+        action: str,
+        title: Any,
+        service: Callable[..., bool],
+        reason: str = BY_STAFF,
+    ) -> TemplateResponse | None:
+        def change(user: User, note: str) -> bool:
+            # As on its page: accounts that carry rights are for superusers.
+            if (user.is_staff or user.is_superuser) and not _is_superuser(request):
+                raise Refused(_("Only superusers change accounts of staff."))
+            try:
+                return service(user_id=user.pk, reason=reason, actor=request.user.pk, note=note)
+            except AccountIsClosed as error:
+                raise Refused(str(error)) from None
+
+        return apply_to_each(self, request, queryset, action=action, title=title, change=change)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
         """Closing is final, and only superusers give rights."""
@@ -92,14 +190,95 @@ class UserAdmin(DjangoUserAdmin[User]):
 
 @admin.register(Referral)
 class ReferralAdmin(ReadOnlyAdmin):
-    """Who invited whom, and what was decided."""
+    """Who invited whom, and what was decided. Filtered by "flagged" it is the queue of reviews."""
 
-    list_display = ("invitee", "inviter", "status", "created_at", "decided_at")
+    list_display = (
+        "invitee",
+        "inviter",
+        "inviter_status",
+        "status",
+        "why",
+        "signals",
+        "created_at",
+        "decided_at",
+    )
     list_filter = ("status",)
     list_select_related = ("invitee", "inviter")
     search_fields = ("invitee__email", "inviter__email", "code_used")
     ordering = ("-created_at",)
+    actions = ("approve", "void")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Referral]:
+        """Fetch the signals of a page at once."""
+        telling = RiskSignal.objects.filter(weight__gt=0).order_by("-weight")
+        signals = Prefetch("invitee__risk_signals", telling, to_attr="telling_signals")
+        return super().get_queryset(request).prefetch_related(signals)
+
+    @admin.display(description=_("inviter's status"), ordering="inviter__status")
+    def inviter_status(self, referral: Referral) -> str:
+        """Return how the inviter's account stands."""
+        return referral.inviter.get_status_display()
+
+    @admin.display(description=_("reasons"))
+    def why(self, referral: Referral) -> str:
+        """Return why it was flagged or voided, in words where there are some."""
+        return ", ".join(str(_REASONS.get(reason, reason)) for reason in referral.reasons)
+
+    @admin.display(description=_("signals"))
+    def signals(self, referral: Referral) -> str:
+        """Return what was noticed, the weightiest first."""
+        return _in_words(getattr(referral.invitee, "telling_signals", []))
+
+    def has_review_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may decide about referrals."""
+        return request.user.has_perm("accounts.review_referral")
+
+    @admin.action(description=_("Approve the selected referrals"), permissions=["review"])
+    def approve(
+        self, request: HttpRequest, queryset: QuerySet[Referral]
+    ) -> TemplateResponse | None:
+        """Let referrals count that were held."""
+        return self._decide(request, queryset, "approve", _("Approve referrals"), approve_referral)
+
+    @admin.action(description=_("Void the selected referrals"), permissions=["review"])
+    def void(self, request: HttpRequest, queryset: QuerySet[Referral]) -> TemplateResponse | None:
+        """Declare referrals void, for good."""
+        return self._decide(request, queryset, "void", _("Void referrals"), void_referral)
+
+    def _decide(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[Referral],
+        action: str,
+        title: Any,
+        service: Callable[..., bool],
+    ) -> TemplateResponse | None:
+        def change(referral: Referral, note: str) -> bool:
+            actor = request.user.pk
+            try:
+                return service(invitee_id=referral.pk, reason=BY_STAFF, actor=actor, note=note)
+            except Undecidable as error:
+                raise Refused(str(error)) from None
+
+        return apply_to_each(self, request, queryset, action=action, title=title, change=change)
+
+
+@admin.register(StatusChange)
+class StatusChangeAdmin(PersonalAdmin):
+    """Who changed which status, when and why."""
+
+    list_display = ("changed_at", "user", "subject", "before", "after", "reason", "note", "actor")
+    list_filter = ("subject", "after")
+    list_select_related = ("user", "actor")
+    ordering = ("-pk",)
     actions = None
+
+    def find(self, queryset: QuerySet[StatusChange], term: str) -> QuerySet[StatusChange]:
+        """Return the changes of an account's id or address."""
+        try:
+            return queryset.filter(user=UUID(term))
+        except ValueError:
+            return queryset.filter(user__email=term.lower())
 
 
 @admin.register(EmailAddress)
@@ -125,6 +304,10 @@ class AuthTokenAdmin(ReadOnlyAdmin):
     search_fields = ("user__email",)
     ordering = ("-created",)
     actions = None
+
+
+def _in_words(signals: Iterable[RiskSignal]) -> str:
+    return ", ".join(f"{signal.get_kind_display()} ({signal.weight})" for signal in signals)
 
 
 def _is_superuser(request: HttpRequest) -> bool:

@@ -69,7 +69,12 @@ def domain_of(email: str) -> str:
 
 def placeholder(account_id: UUID) -> str:
     """Return what stands in for the address of a closed account. Nobody can sign up with it."""
-    return f"closed-{account_id}@{_CLOSED_DOMAIN}"
+    return f"closed-{account_id}{placeholder_ending()}"
+
+
+def placeholder_ending() -> str:
+    """Return how every placeholder ends, and no address."""
+    return f"@{_CLOSED_DOMAIN}"
 
 
 def mask(email: str) -> str:
@@ -91,7 +96,7 @@ def _is_deliverable(email: str) -> bool:
         email.rpartition("@")[2].encode("idna").decode("idna")
     except (ValidationError, UnicodeError):
         return False
-    if email.endswith(f"@{_CLOSED_DOMAIN}"):
+    if email.endswith(placeholder_ending()):
         return False
     return not any(_is_invisible_or_unassigned(character) for character in email)
 

@@ -2,17 +2,30 @@
 
 from uuid import UUID
 
-from accounts import emails, verification
-from accounts.models import AccountStatus, Referral, User
+from django.db.models import QuerySet
+
+from accounts import emails, risk, verification
+from accounts.closing import find_closed
+from accounts.models import (
+    AccountStatus,
+    Referral,
+    ReferralStatus,
+    RiskSignal,
+    StatusChange,
+    User,
+)
 from accounts.services import verification_is_mandatory
 from accounts.signals import user_registered
 from events.operations.explain import Fact, Person, Remark, Subject, Told, finder, teller
 
+MAX_CHANGES = 50  # of one account: the newest
+
 
 @finder
 def find_person(email: str) -> Person | None:
-    """Find an account by its address, however it is spelled."""
-    user = User.objects.filter(email=emails.fold_email(email)).first()
+    """Find an account by its address, however it is spelled, or else the closed one that had it."""
+    address = emails.fold_email(email)
+    user = User.objects.filter(email=address).first() or find_closed(address)
     return Person(key=str(user.pk), name=f"Account {user.pk}") if user else None
 
 
@@ -24,19 +37,47 @@ def tell(subject: Subject) -> Told:
         return Told()
     happened = [(user.created_at, "the account was made")]
     if referral := Referral.objects.filter(pk=user.pk).first():
-        happened.append((referral.decided_at or referral.created_at, _invitation(referral)))
+        happened.append((referral.created_at, f"invited by account {referral.inviter_id}"))
     if user.registered_at is not None:
         happened.append((user.registered_at, "the registration was complete"))
-    if user.closed_at is not None:
-        happened.append((user.closed_at, "the account was closed"))
+    signals = list(risk.signals_of(user.pk))
+    happened += [(signal.created_at, _noticed(signal)) for signal in signals]
     # A sign-up takes its moments in any order; nothing happened before there was an account.
     facts = [Fact(at=max(at, user.created_at), text=f"accounts: {t}") for at, t in happened]
-    return Told(facts=facts, remarks=_remarks(user, subject))
+    return Told(
+        facts=[*facts, *map(_changed, _changes(user))],
+        remarks=[*_remarks(user, subject), *([_invitation(referral)] if referral else [])],
+    )
 
 
-def _invitation(referral: Referral) -> str:
+def _changes(user: User) -> QuerySet[StatusChange]:
+    return StatusChange.objects.filter(user=user).order_by("-pk")[:MAX_CHANGES]
+
+
+def _changed(change: StatusChange) -> Fact:
+    by = f" by account {change.actor_id}" if change.actor_id else ""
+    note = f": {change.note}" if change.note else ""
+    text = (
+        f"accounts: the {change.subject} went from {change.before} to {change.after}{by} "
+        f"({change.reason}{note})"
+    )
+    return Fact(at=change.changed_at, text=text, event_id=change.event_id)
+
+
+def _noticed(signal: RiskSignal) -> str:
+    return f"noticed: {signal.get_kind_display()} (weight {signal.weight})"
+
+
+def _invitation(referral: Referral) -> Remark:
+    """Say how the invitation stands, which decides about the inviter's reward."""
     reasons = f" ({', '.join(referral.reasons)})" if referral.reasons else ""
-    return f"invited by account {referral.inviter_id}: {referral.status}{reasons}"
+    text = f"The invitation by account {referral.inviter_id} is {referral.status}{reasons}."
+    if referral.status != ReferralStatus.FLAGGED:
+        return Remark(text=text)
+    return Remark(
+        text=f"{text} The inviter's reward waits.",
+        do="Approve or void it in the admin, under Referrals.",
+    )
 
 
 def _user(key: str) -> User | None:
@@ -58,6 +99,8 @@ def _remarks(user: User, subject: Subject) -> list[Remark]:
                 is_broken=True,
             )
         )
+    if user.is_returning:
+        remarks.append(Remark(text="The person had an account before, which is closed."))
     if user.status != AccountStatus.ACTIVE:
         remarks.append(Remark(text=f"The account is {user.status}: benefits may be held back."))
     return remarks

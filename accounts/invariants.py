@@ -1,23 +1,38 @@
-"""What must always hold of accounts: I1, what clients were told; I2, what was published."""
+"""What must always hold of accounts: I1, what clients were told; I2, what was published; I13."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from allauth.account.models import EmailAddress
-from django.db.models import Count, Exists, OuterRef, Q, Value
+from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce
+from knox.models import AuthToken
 
-from accounts import emails
-from accounts.models import User
+from accounts import digests, emails
+from accounts.closing import CloseReason
+from accounts.models import (
+    AccountStatus,
+    FormerAddress,
+    Referral,
+    ReferralStatus,
+    StatusChange,
+    StatusSubject,
+    User,
+)
 from accounts.services import verification_is_mandatory
 from accounts.signals import user_registered
 from events.models import Event
+from events.operations.checksum import register_effects
 from events.operations.history import HistoryLine
 from events.operations.ids import AsId, AsKey
 from events.operations.invariants import Breach, Circumstances, breach_of, breaches_in, invariant
 
 LOOKED_UP_AT_ONCE = 500  # addresses
+
+register_effects(
+    StatusChange, fields=["user_id", "subject", "before", "after", "reason"], event_field="event_id"
+)
 
 
 @invariant("I1", "Clients were told the truth about their sign-ups.", needs_history=True)
@@ -25,7 +40,7 @@ def check_answers(circumstances: Circumstances) -> Iterator[Breach]:
     """I1. Lines of the history stand for the addresses, which nobody needs to see."""
     told = _told_by_address(circumstances.history or ())
     accounts = _accounts_of(list(told))
-    complete = _complete_among([account.pk for account in accounts.values()])
+    complete = _complete_among([account.pk for found in accounts.values() for account in found])
     yield from _judge(told, accounts, complete)
 
 
@@ -54,6 +69,62 @@ def check_registrations(circumstances: Circumstances) -> Iterator[Breach]:
         what="user_registered events name no registered account",
         hint="Was an account deleted, or registered_at taken away? Accounts are closed instead.",
         id_field="event_id",
+    )
+
+
+@invariant("I13", "A closed account is anonymous, and histories tell how each status came about.")
+def check_standing(circumstances: Circumstances) -> Iterator[Breach]:
+    """I13. That the history's events exist is a matter of I6."""
+    yield from _named_though_closed()
+    yield from _without_history()
+    yield from _undecided()
+
+
+def _named_though_closed() -> Iterator[Breach]:
+    closed = User.objects.filter(status=AccountStatus.CLOSED)
+    has_address = Exists(EmailAddress.objects.filter(user=OuterRef("pk")))
+    has_token = Exists(AuthToken.objects.filter(user=OuterRef("pk")))
+    yield from breaches_in(
+        closed.exclude(email__endswith=emails.placeholder_ending()) | closed.filter(has_address),
+        what="closed accounts still have an e-mail address",
+        hint="Something else than close_account closed them, or gave them an address.",
+    )
+    yield from breaches_in(
+        closed.filter(has_token),
+        what="closed accounts still have API tokens",
+        hint="Delete the tokens; look at what made them.",
+    )
+
+
+def _without_history() -> Iterator[Breach]:
+    newest = StatusChange.objects.filter(
+        user=OuterRef("pk"), subject=StatusSubject.ACCOUNT
+    ).order_by("-pk")
+    told = User.objects.annotate(
+        told=Coalesce(Subquery(newest.values("after")[:1]), Value(AccountStatus.ACTIVE.value))
+    )
+    yield from breaches_in(
+        told.exclude(status=F("told")),
+        what="accounts have another status than the last change of it says",
+        hint="Something else than accounts.standing and accounts.closing changed them.",
+    )
+
+
+def _undecided() -> Iterator[Breach]:
+    registered = Referral.objects.filter(invitee__registered_at__isnull=False)
+    yield from breaches_in(
+        registered.filter(status=ReferralStatus.PENDING),
+        what="referrals of registered people are not decided",
+        hint="A registration and the decision are one transaction: look at what wrote them.",
+    )
+    frauds = StatusChange.objects.filter(
+        subject=StatusSubject.ACCOUNT, after=AccountStatus.CLOSED, reason=CloseReason.FRAUD
+    ).values("user")
+    theirs = registered.filter(Q(invitee__in=frauds) | Q(inviter__in=frauds))
+    yield from breaches_in(
+        theirs.exclude(status=ReferralStatus.VOIDED),
+        what="referrals of or by a fraud count",
+        hint="Void them in the admin, under Referrals.",
     )
 
 
@@ -88,13 +159,28 @@ def _told_by_address(history: Sequence[HistoryLine]) -> dict[str, _Told]:
     return told
 
 
-def _accounts_of(addresses: Sequence[str]) -> dict[str, User]:
-    found: dict[str, User] = {}
+def _accounts_of(addresses: Sequence[str]) -> dict[str, list[User]]:
+    """Return the accounts of addresses: the present one first, then closed ones that had it."""
+    found: dict[str, list[User]] = {}
     for start in range(0, len(addresses), LOOKED_UP_AT_ONCE):
         chunk = addresses[start : start + LOOKED_UP_AT_ONCE]
         users = User.objects.filter(email__in=chunk).only("pk", "email", "registered_at")
-        found |= {user.email: user for user in users}
+        for user in users:
+            found.setdefault(user.email, []).append(user)
+        for address, user in _closed_accounts_of(chunk):
+            found.setdefault(address, []).append(user)
     return found
+
+
+def _closed_accounts_of(addresses: Sequence[str]) -> Iterator[tuple[str, User]]:
+    by_digest = {
+        digest: address
+        for address in addresses
+        for digest in digests.digests(digests.ADDRESS, address)
+    }
+    former = FormerAddress.objects.filter(address_digest__in=list(by_digest))
+    for row in former.select_related("account").order_by("-account__closed_at"):
+        yield by_digest[row.address_digest], row.account
 
 
 def _complete_among(user_ids: Sequence[UUID]) -> set[UUID]:
@@ -103,7 +189,8 @@ def _complete_among(user_ids: Sequence[UUID]) -> set[UUID]:
     That their events are there is a matter of I2.
     """
     ready = Q() if verification_is_mandatory() else Q(registered_at__isnull=False)
-    whole = User.objects.filter(ready, Exists(EmailAddress.objects.filter(user=OuterRef("pk"))))
+    has_address = Exists(EmailAddress.objects.filter(user=OuterRef("pk")))
+    whole = User.objects.filter(ready & has_address | Q(status=AccountStatus.CLOSED))
     complete: set[UUID] = set()
     for start in range(0, len(user_ids), LOOKED_UP_AT_ONCE):
         chunk = user_ids[start : start + LOOKED_UP_AT_ONCE]
@@ -112,17 +199,18 @@ def _complete_among(user_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def _judge(
-    told: dict[str, _Told], accounts: dict[str, User], complete: set[UUID]
+    told: dict[str, _Told], accounts: dict[str, list[User]], complete: set[UUID]
 ) -> Iterator[Breach]:
     lost, unwanted, others, halves = [], [], [], []
     for address, about in told.items():
-        account, line = accounts.get(address), f"line {about.lines[-1]}"
-        if account is None:
+        found, line = accounts.get(address, []), f"line {about.lines[-1]}"
+        ids = {str(account.pk) for account in found}
+        if not found:
             lost += [line] if about.must_exist else []
             continue
         unwanted += [line] if about.must_not_exist else []
-        others += [line] if about.ids - {str(account.pk)} else []
-        halves += [line] if account.pk not in complete else []
+        others += [line] if about.ids - ids else []
+        halves += [line] if found[0].pk not in complete else []
     yield from breach_of(
         lost,
         what="addresses were told of their sign-up, but have no account",

@@ -158,9 +158,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @admin.action(description=_("Skip the selected deliveries"), permissions=["skip"])
     def skip(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> TemplateResponse | None:
         """Ask for a reason, then give the deliveries up."""
-        form = _reason_form(request)
+        form = reason_form(request)
         if not form.is_valid():
-            return _ask_for_reason(self, request, queryset, form, "skip", _("Skip deliveries"))
+            return ask_for_reason(self, request, queryset, form, "skip", _("Skip deliveries"))
         chosen = queryset.count()
         skipped = skip_chosen(queryset, by=_name_of(request), reason=form.cleaned_data["reason"])
         text = ngettext(
@@ -210,9 +210,9 @@ class ReceiverStateAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, queryset: QuerySet[ReceiverState]
     ) -> TemplateResponse | None:
         """Ask for a reason, then pause those that run."""
-        form = _reason_form(request)
+        form = reason_form(request)
         if not form.is_valid():
-            return _ask_for_reason(self, request, queryset, form, "pause", _("Pause receivers"))
+            return ask_for_reason(self, request, queryset, form, "pause", _("Pause receivers"))
         reason = form.cleaned_data["reason"]
         changed = [s for s in queryset if pause(s.name, by=_name_of(request), reason=reason)]
         text = ngettext("%(count)d receiver paused.", "%(count)d receivers paused.", len(changed))
@@ -235,13 +235,13 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(label=_("Reason"), max_length=REASON_LENGTH, strip=True)
 
 
-def _reason_form(request: HttpRequest) -> ReasonForm:
+def reason_form(request: HttpRequest) -> ReasonForm:
     """Return the form: filled in where it was sent, else empty, for the first look."""
     return ReasonForm(request.POST if "reason" in request.POST else None)
 
 
-def _ask_for_reason(
-    model_admin: ReadOnlyAdmin,
+def ask_for_reason(
+    model_admin: admin.ModelAdmin[Any],
     request: HttpRequest,
     queryset: QuerySet[Any],
     form: ReasonForm,

@@ -1,5 +1,6 @@
 """Closing is final: the person disappears from the data, and what depended on them is told."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_the_address_is_nowhere_afterwards(mei: User, client: Client) -> None:
     client.post("/accounts/login/", {"login": "mei@example.com", "password": "wrong"})
     EmailAddress.objects.create(user=mei, email="mei.lin@example.com", verified=True)
     flag_account(user_id=mei.pk, reason="by_staff", note="Mei@example.com wrote to us")
-    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, "Set the password of MEI@example.com")  # type: ignore[arg-type]
+    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, "Set the password of MEI@example.com")
     assert "accounts.User.email" in places_that_name("mei@example.com")
 
     close_account(user_id=mei.pk, reason=REQUESTED)
@@ -98,7 +99,7 @@ def test_the_address_is_nowhere_afterwards(mei: User, client: Client) -> None:
 
 
 def test_another_person_s_longer_address_stays(mei: User) -> None:
-    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, "See tom-mei@example.com, mei@example.com.")  # type: ignore[arg-type]
+    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, "See tom-mei@example.com, mei@example.com.")
 
     close_account(user_id=mei.pk, reason=REQUESTED)
 
@@ -236,9 +237,8 @@ def test_an_ordinary_end_leaves_the_referrals(family: dict[str, User]) -> None:
 
 
 def test_a_fraud_s_referrals_are_void_both_ways(family: dict[str, User]) -> None:
-    flag_account(
-        user_id=family["first"].pk, reason="by_staff"
-    )  # an inviter's standing is no matter
+    # How the inviter of a fraud stands is no matter.
+    flag_account(user_id=family["first"].pk, reason="by_staff")
 
     close_account(user_id=family["middle"].pk, reason=FRAUD)
 
@@ -267,9 +267,9 @@ def test_a_fraud_with_many_invited_people_costs_as_many_queries(
 
 
 def test_sign_ups_while_a_fraud_is_closed_are_all_void(
-    inviter: User, monkeypatch: pytest.MonkeyPatch
+    inviter: User,
 ) -> None:
-    register = [
+    register: list[Callable[[], object]] = [
         partial(
             services.register,
             email=f"friend{n}@example.com",
@@ -278,8 +278,9 @@ def test_sign_ups_while_a_fraud_is_closed_are_all_void(
         )
         for n in range(8)
     ]
+    register.append(partial(close_account, user_id=inviter.pk, reason=FRAUD))
 
-    run_at_once([*register, partial(close_account, user_id=inviter.pk, reason=FRAUD)])
+    run_at_once(register)
 
     assert set(statuses().values()) <= {"voided"}
     assert User.objects.count() == 9
@@ -290,8 +291,11 @@ def test_a_confirmation_and_a_fraud_s_end_at_once_do_not_lock_each_other(
 ) -> None:
     complete_registration(user_id=inviter.pk)
     waiting = [register(referral_code=inviter.referral_code).user for _ in range(8)]
-    complete = [partial(complete_registration, user_id=user.pk) for user in waiting]
+    complete: list[Callable[[], object]] = [
+        partial(complete_registration, user_id=user.pk) for user in waiting
+    ]
+    complete.append(partial(close_account, user_id=inviter.pk, reason=FRAUD))
 
-    run_at_once([*complete, partial(close_account, user_id=inviter.pk, reason=FRAUD)])
+    run_at_once(complete)
 
     assert set(statuses().values()) == {"voided"}

@@ -12,11 +12,13 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
+from accounts.closing import CloseReason, close_account
 from accounts.invariants import LOOKED_UP_AT_ONCE
-from accounts.models import User
-from accounts.services import complete_registration
+from accounts.models import Referral, User
+from accounts.services import complete_registration, issue_token
 from accounts.signals import UserRegistered, user_registered
-from tests.accounts.conftest import Register
+from accounts.standing import clear_account, flag_account
+from tests.accounts.conftest import Register, flag
 from tests.coupons.factories import publish_registration
 from tests.invariants import broken, check
 
@@ -133,7 +135,8 @@ def test_many_addresses_are_looked_up_together(history: Any) -> None:
     with CaptureQueriesContext(connection) as for_all:
         assert history(*lines) == []
 
-    assert len(for_all) - len(for_one) == 1000 // LOOKED_UP_AT_ONCE - 1
+    # Present addresses and former ones.
+    assert len(for_all) - len(for_one) == 2 * (1000 // LOOKED_UP_AT_ONCE - 1)
 
 
 @pytest.mark.parametrize(
@@ -192,3 +195,65 @@ def test_a_registration_of_no_one_is_told(who: str) -> None:
         user_registered.publish(UserRegistered(user_id=user_id, inviter_id=None))
 
     assert broken() == {"I2": ["user_registered events name no registered account"]}
+
+
+def test_what_was_answered_to_who_has_left_since_is_there(history: Any, register: Register) -> None:
+    first = register(email="mei@example.com").user
+    close_account(user_id=first.pk, reason=CloseReason.REQUESTED)
+    told = {"type": "ok", "email": "Mei@example.com", "id": str(first.pk)}
+    assert history(told) == []
+
+    second = register(email="mei@example.com").user
+
+    assert history(told, {**told, "id": str(second.pk)}) == []
+    assert history({**told, "id": str(uuid4())}) != []
+
+
+def test_a_life_is_sound(register: Register) -> None:
+    inviter = register().user
+    flag_account(user_id=inviter.pk, reason="by_staff")
+    register(referral_code=inviter.referral_code)
+    clear_account(user_id=inviter.pk, reason="by_staff")
+    register(referral_code=inviter.referral_code, email="mei@mailinator.com")
+    assert broken() == {}
+
+    close_account(user_id=inviter.pk, reason=CloseReason.FRAUD)
+
+    assert broken() == {}
+
+
+def test_what_closing_left_behind_is_told(register: Register) -> None:
+    user = register(email="mei@example.com").user
+    close_account(user_id=user.pk, reason=CloseReason.REQUESTED)
+    EmailAddress.objects.create(user=user, email="mei@example.com")
+    issue_token(user=user)
+
+    assert broken()["I13"] == [
+        "closed accounts still have an e-mail address",
+        "closed accounts still have API tokens",
+    ]
+
+
+def test_a_status_without_its_history_is_told(register: Register) -> None:
+    flag(register().user)
+
+    assert broken()["I13"] == ["accounts have another status than the last change of it says"]
+
+
+def test_referrals_that_nobody_decided_or_that_a_fraud_gains_by_are_told(
+    register: Register,
+) -> None:
+    inviter = register().user
+    invitees = [register(referral_code=inviter.referral_code).user for _ in range(2)]
+    close_account(user_id=inviter.pk, reason=CloseReason.FRAUD)
+    states: list[dict[str, Any]] = [
+        {"status": "pending", "decided_at": None},
+        {"status": "approved"},
+    ]
+    for invitee, columns in zip(invitees, states, strict=True):
+        Referral.objects.filter(pk=invitee.pk).update(**columns)
+
+    assert broken()["I13"] == [
+        "referrals of registered people are not decided",
+        "referrals of or by a fraud count",
+    ]

@@ -7,7 +7,9 @@ import pytest
 from django.db import connection
 from django.db.models import F
 
+from accounts.closing import CloseReason, close_account
 from accounts.models import User
+from accounts.standing import flag_account
 from points.append_only import protect, unprotect
 from points.models import Entry, PointsAccount, RewardDecision
 from tests.conftest import Drain
@@ -178,13 +180,14 @@ def test_refusals_and_held_rewards_are_decisions_too(
     outcome: str, inviter: User, drain: Drain
 ) -> None:
     from points.models import RewardRule
-    from tests.registrations import close, flag
 
     newcomer = register("c@example.com", inviter)
     if outcome == "no rule":
         RewardRule.objects.update(active_from=newcomer.registered_at.replace(year=2999))
+    elif outcome == "flagged":
+        flag_account(user_id=inviter.pk, reason="by_staff")
     else:
-        {"flagged": flag, "closed": close}[outcome](inviter)
+        close_account(user_id=inviter.pk, reason=CloseReason.REQUESTED)
     drain()
 
     assert RewardDecision.objects.count() == 2
