@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiResponse,
@@ -25,6 +26,8 @@ from coupons.models import Coupon
 from coupons.redemptions import MAX_ORDER_AMOUNT, ORDER_REF_LENGTH
 from coupons.refusals import Refused
 from coupons.states import CouponState, coupon_state
+
+PROBLEM = "application/problem+json"
 
 
 @extend_schema_serializer(component_name="FixedBenefit")
@@ -122,11 +125,17 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
-_UNKNOWN = OpenApiResponse(
-    description="`unknown_code`: the caller has no such coupon. Accounts that may redeem anybody's "
-    "are told `mistyped_code` where the check character does not fit."
+def _problem(description: str) -> OpenApiResponse:
+    """Describe one error answer; its schema is that of all problems."""
+    return OpenApiResponse(OpenApiTypes.OBJECT, description=description)
+
+
+_INVALID = _problem("`invalid`: a field was refused.")
+_UNKNOWN = _problem(
+    "`unknown_code`: the caller has no such coupon. Accounts that may redeem anybody's are told "
+    "`mistyped_code` where the check character does not fit."
 )
-_THROTTLED = OpenApiResponse(description="`throttled`: too many codes were tried.")
+_THROTTLED = _problem("`throttled`: too many codes were tried.")
 
 
 class CouponUse(APIView):
@@ -172,7 +181,12 @@ class Validation(CouponUse):
         operation_id="validate_coupon",
         summary="Ask what a coupon would take off an order",
         request=Input,
-        responses={200: Output, 404: _UNKNOWN, 429: _THROTTLED},
+        responses={
+            200: Output,
+            (400, PROBLEM): _INVALID,
+            (404, PROBLEM): _UNKNOWN,
+            (429, PROBLEM): _THROTTLED,
+        },
         examples=[
             OpenApiExample(
                 "Too small an order",
@@ -217,13 +231,14 @@ class Redemptions(CouponUse):
         request=Input,
         responses={
             201: Output,
-            404: _UNKNOWN,
-            409: OpenApiResponse(
-                description="The coupon can't be used: `redeemed` (for another order), "
-                "`suspended`, `revoked`, `expired`, `upcoming`, `min_spend`, or "
-                "`order_amount_differs` (it was used for this order with another amount)."
+            (400, PROBLEM): _INVALID,
+            (404, PROBLEM): _UNKNOWN,
+            (409, PROBLEM): _problem(
+                "The coupon can't be used: `redeemed` (for another order), `suspended`, `revoked`, "
+                "`expired`, `upcoming`, `min_spend`, or `order_amount_differs` (it was used for "
+                "this order with another amount)."
             ),
-            429: _THROTTLED,
+            (429, PROBLEM): _THROTTLED,
         },
         examples=[
             OpenApiExample(
@@ -256,11 +271,11 @@ class Rollback(CouponUse):
         request=None,
         responses={
             201: Output,
-            404: OpenApiResponse(
-                description="`unknown_redemption`: none that the caller made. Accounts that may "
-                "redeem anybody's coupons may undo any."
+            (404, PROBLEM): _problem(
+                "`unknown_redemption`: none that the caller made. Accounts that may redeem "
+                "anybody's coupons may undo any."
             ),
-            429: _THROTTLED,
+            (429, PROBLEM): _THROTTLED,
         },
     )
     def post(self, request: Request, pk: UUID) -> Response:

@@ -24,7 +24,7 @@ from coupons.signals import BulkIssueRequested, bulk_issue_requested
 from coupons.states import EffectiveStatus, effective_status
 
 MAX_LINES = 10_000
-CHUNK = 200  # lines in one transaction: some tens of milliseconds of the campaign's row
+CHUNK = 100  # lines in one transaction: some tens of milliseconds of the campaign's row
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

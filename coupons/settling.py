@@ -19,7 +19,7 @@ from coupons.signals import (
 )
 from events.envelope import Event
 
-CHUNK = 200  # decisions in one transaction: registrations wait for the campaign's row meanwhile
+CHUNK = 100  # decisions in one transaction: registrations wait for the campaign's row meanwhile
 
 
 def settle_held(*, campaign_id: UUID) -> None:

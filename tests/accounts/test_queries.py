@@ -61,3 +61,16 @@ def test_the_invite_link_of_an_account(inviter: User, settings: Settings) -> Non
 def test_the_code_of_nobody() -> None:
     with pytest.raises(User.DoesNotExist):
         queries.referral_code_of(uuid.uuid4())
+
+
+def test_ids_by_email(
+    register: Register, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    mei, jonas = register().user, register().user
+    typed = f" {jonas.email.upper()} "
+    asked = [mei.email, typed, "nobody@example.com", "", "@", "a@" + "é" * 99]
+
+    with django_assert_num_queries(1):
+        found = queries.ids_by_email(asked)
+
+    assert found == {mei.email: mei.pk, typed: jonas.pk}

@@ -37,7 +37,7 @@ def test_a_fixed_validity_is_the_campaigns() -> None:
         # Berlin loses an hour on 29 March and gains one on 25 October.
         ("Europe/Berlin", "2026-03-28 12:00", 1, "2026-03-29 22:00"),
         ("Europe/Berlin", "2026-10-24 12:00", 1, "2026-10-25 23:00"),
-        # Issued in the last second before the change, right after it, and in each of two equal hours.
+        # Issued just before the change, just after it, and in each of two equal hours.
         ("Europe/Berlin", "2026-03-28 22:59:59", 1, "2026-03-29 22:00"),
         ("Europe/Berlin", "2026-03-29 00:59:59", 1, "2026-03-30 22:00"),
         ("Europe/Berlin", "2026-03-29 01:00:00", 1, "2026-03-30 22:00"),
