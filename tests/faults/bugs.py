@@ -24,7 +24,7 @@ from events import context, outbox
 from events.delivery import claim, effects, leases, settle
 from events.models import Delivery, DeliveryState
 from events.receivers import Receiver, all_receivers
-from points import services as points
+from points import granting
 from points.models import RewardDecision
 
 VARIABLE = "SEEDED_BUG"
@@ -282,7 +282,7 @@ def _take_without_looking(campaign: Campaign, wanted: int) -> int:
     return wanted
 
 
-_bulk_create, _earning = RewardDecision.objects.bulk_create, points.earning
+_bulk_create, _earning = RewardDecision.objects.bulk_create, granting.earning
 
 
 def _decide_again(rows: Any) -> list[RewardDecision]:

@@ -2,8 +2,12 @@
 
 from itertools import pairwise
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission
 from django.db import models
 from django.forms.models import model_to_dict
 from django.test import Client
@@ -172,3 +176,79 @@ def test_a_list_costs_the_same_for_one_row_and_for_many(
 
     with django_assert_max_num_queries(7):
         staff.get(url(model, "changelist"))
+
+
+def adjust_url(person: User) -> str:
+    """Return the address of the page that adjusts somebody's points."""
+    return reverse("admin:points_pointsaccount_adjust", args=[person.pk])
+
+
+def test_points_are_adjusted_with_a_reason_once(staff: Client, inviter: User) -> None:
+    PointsAccount.objects.update(balance=10, version=10_000)
+    page = staff.get(adjust_url(inviter))
+    sent = {"amount": "5", "reason": "goodwill", "key": page.context["form"]["key"].value()}
+    assert adjust_url(inviter) in staff.get(url(PointsAccount, "change", inviter.pk)).text
+
+    for _ in range(2):
+        assert staff.post(adjust_url(inviter), sent).status_code == 302
+
+    entry = Entry.objects.get(kind="adjust")
+    assert (entry.amount, entry.reason, entry.balance_after) == (5, "goodwill", 15)
+    assert entry.actor == User.objects.get(email="staff@example.com")
+    assert LogEntry.objects.filter(change_message="Adjusted by +5: goodwill").exists()
+
+
+@pytest.mark.parametrize(
+    ("sent", "sentence"),
+    [
+        ({"amount": "-11", "reason": "mistake"}, "The account does not have enough points."),
+        ({"amount": "0", "reason": "mistake"}, "Points are whole numbers"),
+        ({"amount": "1", "reason": " "}, "This field is required."),
+        ({"amount": "1e3", "reason": "mistake"}, "Enter a whole number."),
+    ],
+)
+def test_a_bad_adjustment_gets_a_sentence(
+    staff: Client, inviter: User, sent: dict[str, str], sentence: str
+) -> None:
+    PointsAccount.objects.update(balance=10, version=10_000)
+
+    answer = staff.post(adjust_url(inviter), {"key": str(uuid4()), **sent})
+
+    assert answer.status_code == 200
+    assert answer.text.count(sentence) == 1
+    assert not Entry.objects.filter(kind="adjust").exists()
+
+
+def test_who_may_not_adjust_is_refused_and_sees_no_link(client: Client, inviter: User) -> None:
+    person = User.objects.create_user("clerk@example.com", "pw", is_staff=True)
+    person.user_permissions.add(Permission.objects.get(codename="view_pointsaccount"))
+    client.force_login(person)
+
+    shown = client.get(url(PointsAccount, "change", inviter.pk))
+
+    assert shown.status_code == 200
+    assert adjust_url(inviter) not in shown.text
+    assert client.get(adjust_url(inviter)).status_code == 403
+    assert client.post(adjust_url(inviter), {"amount": "1", "reason": "x"}).status_code == 403
+
+
+def test_nobodys_points_are_not_adjusted(staff: Client) -> None:
+    assert staff.get(adjust_url(make_people(1)[0])).status_code == 404
+
+
+def test_a_new_version_begins_with_the_terms_of_another(staff: Client, inviter: User) -> None:
+    rule = RewardRule.objects.get()
+    RewardRule.objects.filter(pk=rule.pk).update(hold_days=3, cap_total=7)
+    chosen = {"action": "new_version", ACTION_CHECKBOX_NAME: [str(rule.pk)]}
+
+    page = staff.post(url(RewardRule, "changelist"), chosen, follow=True)
+
+    initial = page.context["adminform"].form
+    terms = {name: initial[name].value() for name in ("version", "points", "hold_days")}
+    assert {name: int(value) for name, value in terms.items()} == {
+        "version": 2,
+        "points": 100,
+        "hold_days": 3,
+    }
+    assert initial["cap_total"].value() == "7"
+    assert RewardRule.objects.count() == 1

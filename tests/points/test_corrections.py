@@ -163,7 +163,12 @@ def test_a_closed_account_is_left_alone(mei: User, staff: User) -> None:
 def test_nonsense_is_refused(
     mei: User, staff: User, given: dict[str, Any], refusal: type[refusals.Refused]
 ) -> None:
-    columns = {"user_id": mei.pk, "amount": 1, "reason": "r", "actor_id": staff.pk} | given
+    columns: dict[str, Any] = {
+        "user_id": mei.pk,
+        "amount": 1,
+        "reason": "r",
+        "actor_id": staff.pk,
+    } | given
 
     with pytest.raises(refusal):
         adjust(**columns)

@@ -11,7 +11,7 @@ from accounts.closing import CloseReason, close_account
 from accounts.models import User
 from accounts.standing import flag_account
 from points.append_only import protect, unprotect
-from points.models import Entry, PointsAccount, RewardDecision
+from points.models import Entry, Lot, PointsAccount, RewardDecision
 from tests.conftest import Drain
 from tests.faults.world import open_campaign_and_rule, register
 from tests.invariants import broken, without_constraint
@@ -125,6 +125,7 @@ def write_a_wrong_balance(inviter: User) -> None:
 def overspend(inviter: User) -> None:
     """Spend what is not there."""
     write(inviter, -101, kind="spend")
+    Lot.objects.update(remaining=0)
 
 
 def promise_for_nothing(inviter: User) -> None:
@@ -170,6 +171,7 @@ def test_a_reversal_may_take_a_balance_below_zero(inviter: User) -> None:
     account = PointsAccount.objects.get()
     make_entry(account, number=3, kind="reversal", amount=-100, balance_after=-50, reverses=earned)
     make_entry(account, number=4, kind="earn", amount=30, balance_after=-20)
+    Lot.objects.update(remaining=0)
     PointsAccount.objects.update(balance=-20, version=4)
 
     assert broken("--at-rest") == {}

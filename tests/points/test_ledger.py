@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection, models, transaction
 
 from points.append_only import protect, unprotect
 from points.ledger import AppendOnly
-from points.models import Entry
+from points.models import Entry, Lot
 from tests.points.factories import make_account, make_entry
 from tests.registrations import make_person
 
@@ -17,7 +17,9 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def entry() -> Entry:
     """Return an entry that is in the ledger."""
-    return make_entry(make_account(make_person()))
+    made = make_entry(make_account(make_person()))
+    Lot.objects.all().delete()  # it must not be what protects the entry
+    return made
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,7 @@ def test_the_protection_can_be_taken_away_and_put_back(entry: Entry) -> None:
 
 
 @pytest.mark.database("postgres")
+@pytest.mark.django_db(transaction=True)
 def test_the_table_cannot_be_emptied(entry: Entry) -> None:
     with pytest.raises(IntegrityError, match="points_entry is append-only"), transaction.atomic():
         execute("TRUNCATE points_entry CASCADE")

@@ -92,3 +92,34 @@ def test_what_is_dead_is_undelivered_and_what_is_finished_is_not(
     Delivery.objects.update(due_at=None, **columns)
 
     assert undelivered_among([mei.pk]) == ({mei.pk} if owes else set())
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "labels"),
+    [
+        ("earn", "referral", ("earned", "referral")),
+        ("spend", "order-1", ("spent", "order-1")),
+        ("spend_rollback", "order-1", ("spending undone", "order-1")),
+        ("expire", "", ("expired", "")),
+        ("reversal", "referral_voided", ("reversed", "the referral was declared void")),
+        ("adjust", "goodwill", ("adjusted by staff", "goodwill")),
+    ],
+)
+def test_each_kind_of_entry_is_told_in_words(
+    kind: str, reason: str, labels: tuple[str, str]
+) -> None:
+    account = make_account(make_person())
+    other = make_entry(account)
+    make_entry(
+        account,
+        kind=kind,
+        amount=-1 if kind in {"spend", "expire"} else 1,
+        reason=reason,
+        actor=make_person(),
+        reverses=other if kind in {"spend_rollback", "reversal"} else None,
+        lot=other if kind == "expire" else None,
+    )
+
+    line = entries_of(account.pk)[0]
+
+    assert (line.kind_label, line.reason_label) == labels

@@ -165,7 +165,12 @@ def test_frozen_and_closed_accounts_do_not_spend(
 def test_nonsense_is_refused(
     mei: User, given: dict[str, Any], refusal: type[refusals.Refused]
 ) -> None:
-    columns = {"user_id": mei.pk, "amount": 1, "order_ref": "o", "actor_id": None} | given
+    columns: dict[str, Any] = {
+        "user_id": mei.pk,
+        "amount": 1,
+        "order_ref": "o",
+        "actor_id": None,
+    } | given
 
     with pytest.raises(refusal):
         spend(**columns)

@@ -1,0 +1,124 @@
+"""Work that is due every so many minutes: declared once, called by workers."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.utils import timezone
+from django_q.conf import Conf
+from django_q.models import OrmQ, Schedule
+from django_q.scheduler import scheduler
+from django_q.signing import SignedPackage
+
+from events import queue
+from events.delivery import periodic
+from events.delivery.broker import DatabaseBellBroker
+from tests.events.test_broker import bell
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+called: list[str] = []
+
+
+def work() -> None:
+    """Note that it was called."""
+    called.append("work")
+
+
+@pytest.fixture(autouse=True)
+def declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Declare one piece of work, and nothing else."""
+    monkeypatch.setattr(queue, "_periodic", {})
+    queue.schedule("probe.work", f"{__name__}.work", queue="probe", every_minutes=15)
+    called.clear()
+    yield
+    called.clear()
+
+
+def rows() -> list[tuple[Any, ...]]:
+    """Return what is stored."""
+    columns = ("name", "func", "args", "cluster", "schedule_type", "minutes")
+    return list(Schedule.objects.order_by("pk").values_list(*columns))
+
+
+STORED = ("probe.work", queue.RUN_PERIODIC, "('probe.work',)", "probe", Schedule.MINUTES, 15)
+
+
+def test_what_is_declared_is_stored_once() -> None:
+    for _ in range(2):
+        queue.synchronise_schedules()
+
+    assert rows() == [STORED]
+
+
+def test_the_time_of_the_next_run_is_kept_and_the_rest_follows() -> None:
+    queue.synchronise_schedules()
+    next_run = timezone.now() + timedelta(minutes=7)
+    Schedule.objects.update(next_run=next_run, minutes=99, cluster="elsewhere")
+
+    queue.synchronise_schedules()
+
+    assert rows() == [STORED]
+    assert Schedule.objects.get().next_run == next_run
+
+
+def test_of_two_with_one_name_one_goes_and_strangers_stay() -> None:
+    queue.synchronise_schedules()
+    kept = Schedule.objects.get().pk
+    for name in ("probe.work", "newer.work"):
+        Schedule.objects.create(name=name, func=queue.RUN_PERIODIC, args="()", minutes=15)
+
+    queue.synchronise_schedules()
+
+    assert Schedule.objects.get(name="probe.work").pk == kept
+    assert Schedule.objects.filter(name="newer.work").exists()
+
+
+def test_a_name_is_declared_once() -> None:
+    queue.schedule("probe.work", f"{__name__}.work", queue="probe", every_minutes=15)
+
+    with pytest.raises(ImproperlyConfigured):
+        queue.schedule("probe.work", f"{__name__}.work", queue="probe", every_minutes=16)
+
+
+def test_runs_that_were_missed_are_made_up_for_by_one_though_a_bell_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", "probe")
+    broker = DatabaseBellBroker(list_key="probe")
+    broker.enqueue(bell())
+    queue.synchronise_schedules()
+    Schedule.objects.update(next_run=timezone.now() - timedelta(days=3))
+
+    for _ in range(2):
+        scheduler(broker=broker)
+
+    tasks = [SignedPackage.loads(row.payload) for row in OrmQ.objects.order_by("pk")]
+    assert [task["func"] for task in tasks] == [queue.DRAIN, queue.RUN_PERIODIC]
+    assert tasks[1]["args"] == ("probe.work",)
+    assert Schedule.objects.get().next_run > timezone.now()
+
+
+def test_a_run_calls_the_work_and_rings_the_bell_that_it_stood_in_the_way_of() -> None:
+    periodic.run("probe.work")
+
+    assert called == ["work"]
+    assert OrmQ.objects.filter(key="probe").count() == 1
+
+
+def test_work_of_another_release_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    periodic.run("newer.work")
+
+    assert "newer.work" in caplog.text
+    assert not OrmQ.objects.exists()
+
+
+def test_points_declares_its_schedule() -> None:
+    from django.apps import apps
+
+    apps.get_app_config("points").ready()
+
+    assert json.dumps(sorted(queue._periodic)) == '["points.settle_due", "probe.work"]'
