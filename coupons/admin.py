@@ -1,16 +1,20 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
 import codes
 from coupons.benefits import BENEFIT_FIELDS
 from coupons.display import describe_benefit
+from coupons.funnel import Steps, days_of, funnels_of
 from coupons.models import (
     CODE_LENGTH,
     Campaign,
@@ -21,6 +25,8 @@ from coupons.models import (
 )
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
 from events.admin import PersonalAdmin, ProcessedEventAdmin
+
+FUNNEL_DAYS = 14  # shown of a campaign
 
 
 class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
@@ -61,7 +67,7 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
     list_filter = ("status", "trigger", "audience")
     search_fields = ("name",)
     show_full_result_count = False
-    readonly_fields = ("id", "issued_count", "created_at")
+    readonly_fields = ("id", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("id", "name", "description", "terms", "status")}),
@@ -69,6 +75,7 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
         (_("Benefit"), {"fields": BENEFIT_FIELDS}),
         (_("Validity"), {"fields": ("valid_from", "valid_until", "valid_days", "time_zone")}),
         (_("Stock"), {"fields": ("stock", "issued_count", "created_at")}),
+        (_("Result"), {"fields": ("funnel",)}),
     )
 
     @admin.display(description=_("status"), ordering="status")
@@ -80,6 +87,18 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
     def benefit(self, campaign: Campaign) -> str:
         """Return what a coupon is worth."""
         return describe_benefit(campaign)
+
+    @admin.display(description=_("funnel"))
+    def funnel(self, campaign: Campaign) -> str:
+        """Return how far people got, in all and on the latest days."""
+        total = funnels_of([campaign.pk])[campaign.pk]
+        in_all = _("%(decided)d people decided, %(steps)s") % {
+            "decided": total.decided,
+            "steps": _sentence(total.steps),
+        }
+        since = timezone.now().date() - timedelta(days=FUNNEL_DAYS)
+        days = [(f"{d.day}: {_sentence(d.steps)}",) for d in days_of(campaign.pk, since=since)]
+        return format_html_join(mark_safe("<br>"), "{}", [(in_all,), *reversed(days)])
 
     def get_readonly_fields(
         self, request: HttpRequest, obj: Campaign | None = None
@@ -102,6 +121,11 @@ class CampaignAdmin(admin.ModelAdmin[Campaign]):
         if campaign is None or request.method != "POST":
             return campaign
         return Campaign.objects.select_for_update(no_key=True).get(pk=campaign.pk)
+
+
+def _sentence(steps: Steps) -> str:
+    counts = {"issued": steps.issued, "refused": steps.refused, "used": steps.used}
+    return _("%(issued)d issued, %(refused)d refused, %(used)d used") % counts
 
 
 @admin.register(IssueDecision)

@@ -11,6 +11,7 @@ from django.db.models import Q
 from accounts.signals import UserRegistered
 from coupons.campaigns import Campaign, Trigger
 from coupons.eligibility import Person, judge_standing, people_by_id
+from coupons.funnel import campaign_funnel
 from coupons.invariants import check_stock
 from coupons.models import Coupon, CouponStatus, DecisionReason, IssueDecision, Outcome
 from coupons.queries import (
@@ -23,6 +24,7 @@ from coupons.running import edits_of_when_and_for_whom, spans_of_running
 from events.envelope import Event
 from events.operations.audits import Flaw, FlawKind, audit, figures
 
+audit("coupons.project_funnel")(campaign_funnel.audit)
 figures("coupons.stock", check_stock)
 
 

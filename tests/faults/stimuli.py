@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts import referrals
 from accounts.models import User
 from accounts.services import register as register_account
 from accounts.signals import (
@@ -225,6 +226,13 @@ def judge_somebody(scene: Scene) -> None:
         risk_decided.publish(decided)
 
 
+def void_a_reward(scene: Scene) -> None:
+    """Reward somebody for inviting a person, and void the referral."""
+    invitee = _register(scene.inviter)
+    drain_everything()
+    referrals.void_referral(invitee_id=invitee.pk, reason="fraud")
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -251,6 +259,7 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "coupons.sold_out_retry_requested": retry_sold_out,
     "coupons.bulk_issue_requested": issue_in_bulk,
     "points.points_earned": register_invited,
+    "points.points_reversed": void_a_reward,
     "points.reward_skipped": reach_the_cap,
     "probe.happened": let_happen,
     "probe.followed": let_happen,  # what `record` publishes
