@@ -7,5 +7,13 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
-        """Register the checks."""
+        """Register the checks; declare the daily look at what events brought about."""
+        from events.queue import schedule
         from project import checks  # noqa: F401
+
+        schedule(
+            "events.reconcile_daily",
+            "events.operations.reconcile.reconcile_daily",
+            queue="coupons",
+            every_minutes=24 * 60,
+        )
