@@ -1,5 +1,6 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -10,7 +11,8 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 
 import codes
@@ -19,6 +21,7 @@ from coupons.bulk_issues import RowOutcome
 from coupons.bulk_issuing import progress_of
 from coupons.campaign_pages import CampaignPages
 from coupons.display import describe_benefit, format_money
+from coupons.funnel import Steps, days_of, funnels_of
 from coupons.models import (
     CODE_LENGTH,
     BulkIssue,
@@ -35,6 +38,7 @@ from events.admin import PersonalAdmin, ProcessedEventAdmin
 
 DEFAULT_TIME_ZONE = "UTC"
 REFRESH_S = 3
+FUNNEL_DAYS = 14  # shown of a campaign
 
 
 class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
@@ -74,7 +78,7 @@ class CampaignAdmin(CampaignPages):
     list_filter = ("status", "trigger", "audience")
     search_fields = ("name",)
     show_full_result_count = False
-    readonly_fields = ("id", "status", "issued_count", "created_at")
+    readonly_fields = ("id", "status", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("id", "name", "description", "terms", "status")}),
@@ -88,6 +92,7 @@ class CampaignAdmin(CampaignPages):
         (_("Benefit"), {"fields": BENEFIT_FIELDS}),
         (_("Validity"), {"fields": ("valid_from", "valid_until", "valid_days")}),
         (_("Stock"), {"fields": ("stock", "issued_count", "created_at")}),
+        (_("Result"), {"fields": ("funnel",)}),
     )
 
     @admin.display(description=_("status"), ordering="status")
@@ -123,6 +128,18 @@ class CampaignAdmin(CampaignPages):
                 answer.render()  # now: later, the time zone would be another one
         return answer
 
+    @admin.display(description=_("funnel"))
+    def funnel(self, campaign: Campaign) -> str:
+        """Return how far people got, in all and on the latest days."""
+        total = funnels_of([campaign.pk])[campaign.pk]
+        in_all = _("%(decided)d people decided, %(steps)s") % {
+            "decided": total.decided,
+            "steps": _sentence(total.steps),
+        }
+        since = timezone.now().date() - timedelta(days=FUNNEL_DAYS)
+        days = [(f"{d.day}: {_sentence(d.steps)}",) for d in days_of(campaign.pk, since=since)]
+        return format_html_join(mark_safe("<br>"), "{}", [(in_all,), *reversed(days)])
+
     def get_readonly_fields(
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> tuple[str, ...]:
@@ -151,6 +168,11 @@ def _time_zone_of(request: HttpRequest, campaign: Campaign | None) -> ZoneInfo:
     known = campaign.time_zone if campaign else DEFAULT_TIME_ZONE
     name = request.POST.get("time_zone", known)
     return ZoneInfo(name if name in available_timezones() else DEFAULT_TIME_ZONE)
+
+
+def _sentence(steps: Steps) -> str:
+    counts = {"issued": steps.issued, "refused": steps.refused, "used": steps.used}
+    return _("%(issued)d issued, %(refused)d refused, %(used)d used") % counts
 
 
 @admin.register(IssueDecision)

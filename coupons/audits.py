@@ -3,19 +3,28 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q
 
 from accounts.signals import UserRegistered
 from coupons.campaigns import Campaign, Trigger
+from coupons.eligibility import Person, judge_standing, people_by_id
+from coupons.funnel import campaign_funnel
 from coupons.invariants import check_stock
-from coupons.models import Coupon, IssueDecision, Outcome
-from coupons.queries import WELCOME_RECEIVER
+from coupons.models import Coupon, CouponStatus, DecisionReason, IssueDecision, Outcome
+from coupons.queries import (
+    FOLLOW_RECEIVER,
+    RELEASE_RECEIVER,
+    VOID_RECEIVER,
+    WELCOME_RECEIVER,
+)
 from coupons.running import edits_of_when_and_for_whom, spans_of_running
 from events.envelope import Event
 from events.operations.audits import Flaw, FlawKind, audit, figures
 
+audit("coupons.project_funnel")(campaign_funnel.audit)
 figures("coupons.stock", check_stock)
 
 
@@ -80,3 +89,50 @@ def _ran_at(campaign: Campaign, at: datetime, edited_at: datetime | None) -> boo
         return False
     spans = spans_of_running(campaign)
     return any(since <= at and (until is None or at < until) for since, until in spans)
+
+
+@audit(FOLLOW_RECEIVER)
+@audit(VOID_RECEIVER)
+@audit(RELEASE_RECEIVER)
+def audit_standing(events: Sequence[Event[Any]]) -> Iterator[Flaw]:
+    """Unused coupons are usable, suspended or revoked as their owners stand now."""
+    latest = {UUID(event.key): event for event in events}
+    people = people_by_id(latest)
+    unused = Coupon.objects.filter(user__in=list(latest), status=CouponStatus.ISSUED)
+    waiting = IssueDecision.objects.filter(
+        user__in=list(latest), outcome=Outcome.HELD, reason__in=_HELD_FOR_STANDING
+    )
+    wrong = [
+        *((c.user_id, _differs(c, people[c.user_id])) for c in unused.select_related("campaign")),
+        *(
+            (d.user_id, _is_settled(d, people[d.user_id]))
+            for d in waiting.select_related("campaign")
+        ),
+    ]
+    for user_id, what in wrong:
+        if what:
+            yield Flaw(event_id=latest[user_id].id, kind=FlawKind.MISSING, what=what)
+
+
+_HELD_FOR_STANDING = [DecisionReason.ACCOUNT_FLAGGED, DecisionReason.REFERRAL_FLAGGED]
+
+
+def _differs(coupon: Coupon, person: Person) -> str:
+    """Say how an unused coupon is other than its owner's standing means, if it is."""
+    verdict = judge_standing(coupon.campaign, person)
+    if verdict and verdict.outcome == Outcome.VOIDED:
+        return f"Coupon {coupon.pk} is not revoked: {verdict.reason}."
+    is_held = verdict is not None and verdict.outcome == Outcome.HELD
+    if verdict and is_held and coupon.suspended_at is None:
+        return f"Coupon {coupon.pk} is not suspended: {verdict.reason}."
+    if not is_held and coupon.suspended_at is not None:
+        return f"Coupon {coupon.pk} is still suspended, for nothing."
+    return ""
+
+
+def _is_settled(decision: IssueDecision, person: Person) -> str:
+    """Say that a decision waits for what is settled, if it does."""
+    verdict = judge_standing(decision.campaign, person)
+    if verdict and verdict.outcome == Outcome.HELD:
+        return ""
+    return f"Campaign {decision.campaign_id} still holds a coupon back: {decision.reason}."

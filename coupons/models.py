@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from coupons.benefits import Benefit
 from coupons.bulk_issues import BulkIssue, BulkIssueRow
 from coupons.campaigns import Campaign, CampaignStatusChange
+from coupons.funnel_steps import FunnelStep
 from coupons.redemptions import Redemption
 from events.models import AbstractProcessedEvent
 
@@ -21,6 +22,7 @@ __all__ = [
     "Campaign",
     "CampaignStatusChange",
     "Coupon",
+    "FunnelStep",
     "IssueDecision",
     "ProcessedEvent",
     "Redemption",

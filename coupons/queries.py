@@ -16,6 +16,8 @@ from events.models import Delivery
 
 WELCOME_RECEIVER = "coupons.issue_welcome_coupons"
 FOLLOW_RECEIVER = "coupons.follow_account"
+VOID_RECEIVER = "coupons.void_referral_benefit"
+RELEASE_RECEIVER = "coupons.release_referral_benefit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,16 +17,25 @@ from accounts.signals import (
     user_registered,
 )
 from coupons import bulk_issuing, following, services, settling
+from coupons.funnel import campaign_funnel
 from coupons.models import ProcessedEvent
 from coupons.signals import (
     BulkIssueRequested,
     CampaignEnded,
     CampaignResumed,
+    CouponIssued,
+    CouponIssueSkipped,
+    CouponRedeemed,
+    CouponRedemptionRolledBack,
     SettlementRequested,
     SoldOutRetryRequested,
     bulk_issue_requested,
     campaign_ended,
     campaign_resumed,
+    coupon_issue_skipped,
+    coupon_issued,
+    coupon_redeemed,
+    coupon_redemption_rolled_back,
     settlement_requested,
     sold_out_retry_requested,
 )
@@ -80,3 +89,23 @@ def retry_sold_out_decisions(event: Event[SoldOutRetryRequested]) -> None:
 def issue_in_bulk(event: Event[BulkIssueRequested]) -> None:
     """Issue coupons, a chunk at a time, to the people of a list."""
     bulk_issuing.issue_next_chunk(bulk_issue_id=event.data.bulk_issue_id, event_id=event.id)
+
+
+@background_receiver(
+    coupon_issued,
+    coupon_issue_skipped,
+    coupon_redeemed,
+    coupon_redemption_rolled_back,
+    inbox=ProcessedEvent,
+    batch=True,
+)
+def project_funnel(
+    events: Sequence[
+        Event[CouponIssued]
+        | Event[CouponIssueSkipped]
+        | Event[CouponRedeemed]
+        | Event[CouponRedemptionRolledBack]
+    ],
+) -> None:
+    """Count what happened in the campaigns' funnels."""
+    campaign_funnel.apply(events)

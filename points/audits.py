@@ -11,12 +11,14 @@ from accounts.queries import AccountSummary, accounts_by_id, referrals_by_invite
 from accounts.signals import ReferralApproved, ReferralVoided, UserRegistered
 from events.envelope import Event
 from events.operations.audits import Flaw, FlawKind, audit, figures
+from points.funnel import invite_funnel
 from points.granting import reward_key
 from points.invariants import check_ledger, check_lots
 from points.ledger import Entry, EntryKind, PointsAccount
 from points.queries import ACCOUNT_RECEIVER, REFERRAL_RECEIVER, REWARD_RECEIVER
 from points.rewards import RewardDecision, RewardOutcome, RewardReason, RuleKind
 
+audit("points.project_funnel")(invite_funnel.audit)
 figures("points.ledger", check_ledger)
 figures("points.lots", check_lots)
 

@@ -19,7 +19,16 @@ from accounts.signals import (
 from events.envelope import Event
 from events.receivers import background_receiver
 from points import holding, services
+from points.funnel import invite_funnel
 from points.models import ProcessedEvent
+from points.signals import (
+    PointsEarned,
+    PointsReversed,
+    RewardSkipped,
+    points_earned,
+    points_reversed,
+    reward_skipped,
+)
 
 
 @background_receiver(user_registered, inbox=ProcessedEvent, batch=True)
@@ -40,3 +49,13 @@ def follow_referral(event: Event[ReferralApproved | ReferralVoided]) -> None:
     holding.follow_referral(
         invitee_id=event.data.invitee_id, inviter_id=event.data.inviter_id, event_id=event.id
     )
+
+
+@background_receiver(
+    points_earned, reward_skipped, points_reversed, inbox=ProcessedEvent, batch=True
+)
+def project_funnel(
+    events: Sequence[Event[PointsEarned] | Event[RewardSkipped] | Event[PointsReversed]],
+) -> None:
+    """Count what inviting people came to."""
+    invite_funnel.apply(events)

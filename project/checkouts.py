@@ -45,10 +45,11 @@ def start(*, code: str, order_ref: str, order_amount: int, points: int, by: User
     `order_amount` is in minor units. The same call again returns the same checkout. Raises
     coupons.refusals.Refused as `redeeming.redeem` does, and OrderDiffers.
     """
-    terms = {"code": code, "order_ref": order_ref, "order_amount": order_amount}
     try:
         with transaction.atomic():
-            redemption = redeeming.redeem(**terms, by=by)
+            redemption = redeeming.redeem(
+                code=code, order_ref=order_ref, order_amount=order_amount, by=by
+            )
             return _known(redemption, points) or _new(redemption, points, by)
     except IntegrityError:  # the order is being paid by another coupon at this moment
         if not Checkout.objects.filter(order_ref=order_ref).exists():

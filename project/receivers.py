@@ -1,5 +1,7 @@
 """What is done about events by more than one app: the apps know nothing of each other."""
 
+from accounts.signals import AccountClosed, account_closed
+from api.idempotency import forget_answers
 from coupons.signals import CouponRedemptionRolledBack, coupon_redemption_rolled_back
 from events.envelope import Event
 from events.receivers import background_receiver
@@ -31,3 +33,9 @@ def undo_checkout_of_redemption(event: Event[CouponRedemptionRolledBack]) -> Non
 def undo_checkout_of_spending(event: Event[PointsSpendRolledBack]) -> None:
     """Give the coupon of a completed checkout back when its points were."""
     checkouts.undo(spending_id=event.data.spend_entry_id)
+
+
+@background_receiver(account_closed, inbox=ProcessedEvent)
+def forget_kept_answers(event: Event[AccountClosed]) -> None:
+    """Delete the answers that are kept for repeated requests: they tell about the person."""
+    forget_answers([event.data.user_id])

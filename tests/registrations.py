@@ -87,7 +87,7 @@ def refer(invitee: User, inviter: User, status: str = ReferralStatus.APPROVED) -
 
 def make_service(*permissions: str) -> User:
     """Return the account of another system, with permissions such as "points.spend_points"."""
-    service = make_person()
+    service = User.objects.create(email=f"service{next(_numbers)}@example.com", password="!")
     wanted = [permission.partition(".")[::2] for permission in permissions]
     for app, codename in wanted:
         found = Permission.objects.get(content_type__app_label=app, codename=codename)

@@ -5,6 +5,7 @@ way is let be, and what is dead or has no delivery is told as that. A repair del
 """
 
 import logging
+from collections import Counter as Tally
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -33,7 +34,7 @@ from events.signals import get_signal
 CHUNK_SIZE = 500  # events that an audit is asked about at once
 GRACE = timedelta(minutes=10)
 PATIENCE = timedelta(minutes=1)  # what is due for less is on its way, however short the grace
-DAILY_REACH = timedelta(days=7)
+DAILY_REACH = timedelta(days=2)
 
 logger = logging.getLogger(__name__)
 
@@ -105,18 +106,23 @@ def in_flight(scope: Scope) -> int:
 
 
 def reconcile_daily() -> int:
-    """Look at the last days, log what is found as an error, and repair nothing. Return how many."""
-    counts: dict[str, int] = {}
-    for finding in findings(Scope(since=database_now() - DAILY_REACH)):
-        what = f"{finding.kind} ({finding.audit})"
-        counts[what] = counts.get(what, 0) + finding.total
-    if counts:
-        logger.error(
-            "Events and their effects differ: %s. `manage.py reconcile` lists them, with --repair "
-            "it delivers again what is missing.",
-            ", ".join(f"{count} {what}" for what, count in sorted(counts.items())),
-        )
-    return sum(counts.values())
+    """Look at the latest events, log what is found as an error, and repair nothing.
+
+    Return how many there are. Where so much happens that a worker's time for this does not suffice,
+    what was found by then is logged; let cron call `manage.py reconcile` there.
+    """
+    counts: Tally[str] = Tally()
+    try:
+        for finding in findings(Scope(since=database_now() - DAILY_REACH)):
+            counts[f"{finding.kind} ({finding.audit})"] += finding.total
+    finally:
+        if counts:
+            logger.error(
+                "Events and their effects differ: %s. `manage.py reconcile` lists them; with "
+                "--repair it delivers again what is missing.",
+                ", ".join(f"{count} {what}" for what, count in sorted(counts.items())),
+            )
+    return counts.total()
 
 
 def _standing(receiver: Receiver, scope: Scope) -> Iterator[Finding]:

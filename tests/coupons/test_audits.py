@@ -6,10 +6,13 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
+from accounts import closing, standing
 from accounts.models import User
-from coupons.audits import audit_welcome_coupons
+from coupons import following
+from coupons.audits import audit_standing, audit_welcome_coupons
 from coupons.models import Campaign, Coupon, IssueDecision
-from coupons.queries import WELCOME_RECEIVER
+from coupons.queries import FOLLOW_RECEIVER, WELCOME_RECEIVER
+from coupons.states import coupon_state
 from events.models import Delivery, Event
 from events.operations.audits import FlawKind
 from tests.conftest import Drain
@@ -29,6 +32,13 @@ def lose_coupon(person: User) -> None:
     Coupon.objects.filter(user=person).delete()
     IssueDecision.objects.filter(user=person).delete()
     Campaign.objects.update(issued_count=F("issued_count") - 1)
+
+
+def let_it_do_nothing(monkeypatch: pytest.MonkeyPatch, drain: Drain) -> None:
+    """Deliver what is due while nobody follows accounts and referrals."""
+    with monkeypatch.context() as forgetful:
+        forgetful.setattr(following, "follow_people", lambda causes: None)
+        drain()
 
 
 @pytest.mark.parametrize("is_pruned", [False, True])
@@ -200,3 +210,72 @@ def test_an_audit_asks_for_all_events_at_once() -> None:
         return statements(lambda: list(audit_welcome_coupons(events)))
 
     assert ask(few) == ask(many) == 5
+
+
+@pytest.mark.parametrize(("change", "state"), [("flag", "suspended"), ("close", "revoked")])
+def test_a_coupon_that_did_not_follow_its_owner_is_found_and_brought_in_line(
+    change: str, state: str, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_campaign()
+    person = register()
+    drain()
+    if change == "flag":
+        standing.flag_account(user_id=person.pk, reason="test")
+    else:
+        closing.close_account(user_id=person.pk, reason=closing.CloseReason.REQUESTED)
+    let_it_do_nothing(monkeypatch, drain)
+
+    first = reconcile("--receiver", FOLLOW_RECEIVER, "--repair")
+    drain()
+    second = reconcile("--receiver", FOLLOW_RECEIVER, "--repair")
+
+    assert kinds(first) == [(FOLLOW_RECEIVER, "missing")]
+    assert kinds(second) == []
+    assert coupon_state(Coupon.objects.get(), at=timezone.now()) == state
+
+
+def test_a_coupon_that_is_still_suspended_is_found_and_restored(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_campaign()
+    person = register()
+    drain()
+    standing.flag_account(user_id=person.pk, reason="test")
+    drain()
+    standing.clear_account(user_id=person.pk, reason="test")
+    let_it_do_nothing(monkeypatch, drain)
+
+    found = reconcile("--repair")
+    drain()
+
+    assert kinds(found) == [(FOLLOW_RECEIVER, "missing")]
+    assert Coupon.objects.get().suspended_at is None
+
+
+def test_a_coupon_held_back_for_a_review_that_is_over_is_found_and_issued_once(
+    drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_campaign()
+    person = register()
+    standing.flag_account(user_id=person.pk, reason="test")
+    drain()
+    assert IssueDecision.objects.get().outcome == "held"
+    standing.clear_account(user_id=person.pk, reason="test")
+    let_it_do_nothing(monkeypatch, drain)
+
+    found = reconcile("--repair")
+    drain()
+
+    assert kinds(found) == [(FOLLOW_RECEIVER, "missing")]
+    assert effects() == (1, 1, 1)
+    assert reconcile("--repair")["findings"] == []
+
+
+def test_the_audit_of_standing_asks_for_all_events_at_once(drain: Drain) -> None:
+    campaign = make_campaign()
+    people = make_people(20)
+    for person in people:
+        make_coupon(campaign, person)
+    events = all_registered(people)
+
+    assert statements(lambda: list(audit_standing(events))) == 4

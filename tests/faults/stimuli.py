@@ -15,6 +15,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from accounts import referrals
 from accounts.models import User
 from accounts.services import register as register_account
 from accounts.signals import (
@@ -242,8 +243,13 @@ def start_checkout(scene: Scene, points: int = 60) -> Checkout:
     coupon = hold_coupon()
     credit(coupon.user, 100)
     service = make_service("coupons.redeem_coupon", "points.spend_points")
-    order = {"order_ref": f"A-{next(_numbers)}", "order_amount": 4990}
-    return checkouts.start(code=coupon.code, points=points, by=service, **order)
+    return checkouts.start(
+        code=coupon.code,
+        order_ref=f"A-{next(_numbers)}",
+        order_amount=4990,
+        points=points,
+        by=service,
+    )
 
 
 def refuse_checkout(scene: Scene) -> None:
@@ -265,6 +271,13 @@ def undo_redemption(scene: Scene) -> None:
     checkout = start_checkout(scene)
     drain_everything()
     redeeming.roll_back(redemption_id=checkout.redemption_id, by=checkout.requested_by)
+
+
+def void_a_reward(scene: Scene) -> None:
+    """Reward somebody for inviting a person, and void the referral."""
+    invitee = _register(scene.inviter)
+    drain_everything()
+    referrals.void_referral(invitee_id=invitee.pk, reason="fraud")
 
 
 def let_happen(scene: Scene) -> None:
@@ -293,6 +306,7 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "coupons.sold_out_retry_requested": retry_sold_out,
     "coupons.bulk_issue_requested": issue_in_bulk,
     "points.points_earned": register_invited,
+    "points.points_reversed": void_a_reward,
     "points.reward_skipped": reach_the_cap,
     "points.points_spend_rolled_back": undo_spending,
     "project.checkout_started": start_checkout,
