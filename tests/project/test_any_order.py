@@ -21,7 +21,7 @@ from accounts import closing, referrals, standing
 from accounts.models import Referral, User
 from accounts.services import register
 from coupons import redeeming
-from coupons.models import Coupon, Redemption
+from coupons.models import Coupon, IssueDecision, Redemption
 from coupons.refusals import Refused as CouponRefused
 from coupons.states import coupon_state
 from events.delivery.drain import drain
@@ -153,9 +153,12 @@ def _state_of(person: User) -> State:
 
 
 def _coupons(person: User, *states: str) -> list[tuple[str, str]]:
+    """Return the coupons in these states; one that is held back is as good as a suspended one."""
     now = timezone.now()
     found = Coupon.objects.filter(user=person).select_related("campaign")
     shown = [(coupon.campaign.name, coupon_state(coupon, at=now).value) for coupon in found]
+    held = IssueDecision.objects.filter(user=person, outcome="held").select_related("campaign")
+    shown += [(decision.campaign.name, "suspended") for decision in held]
     return sorted(pair for pair in shown if pair[1] in states)
 
 
