@@ -1,9 +1,11 @@
 """Accounts over the API: register, get and give up a token, look at oneself."""
 
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import transaction
 from django.utils.decorators import method_decorator
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
@@ -22,9 +24,10 @@ from rest_framework.views import APIView
 
 from accounts import limits, queries, services, verification
 from accounts.authentication import TokenAuthentication, authenticate, require_within_limit
-from accounts.fields import StrictCharField
 from accounts.models import AccountStatus, User
-from accounts.schema import PROBLEM, problem
+from api.fields import StrictCharField
+from api.idempotency import idempotent, is_about
+from api.openapi import PROBLEM, problem
 
 # Answers with a secret or a person in them: no proxy or browser keeps them.
 no_store = method_decorator(cache_control(no_store=True), name="dispatch")
@@ -128,30 +131,41 @@ class Registrations(APIView):
         require_within_limit(request, "signup")
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
+        given = data.validated_data
         try:
-            registration = self._register(request, data.validated_data)
-        except services.EmailTaken:
-            if not services.verification_is_mandatory():
-                raise EmailTakenProblem from None
-            verification.send_account_exists(request._request, data.validated_data["email"])
-            return self._accepted()
-        verification.send_link(request._request, registration.user)
-        if registration.user.registered_at is None:
-            return self._accepted()
-        return Response(self.Output(registration).data, status=status.HTTP_201_CREATED)
+            credentials = services.check_credentials(
+                email=given["email"], password=given["password"]
+            )
+        except DjangoValidationError as error:
+            raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
+        return self._register(request, credentials, given.get("referral_code") or "")
 
-    def _register(self, request: Request, data: dict[str, str]) -> services.Registration:
+    @idempotent
+    def _register(
+        self, request: Request, credentials: services.Credentials, referral_code: str
+    ) -> Response:
         try:
-            return services.register(
-                email=data["email"],
-                password=data["password"],
-                referral_code=data.get("referral_code") or "",
+            registration = services.register_with(
+                credentials=credentials,
+                referral_code=referral_code,
                 language=get_language() or "",
                 caller=request.user if isinstance(request.user, User) else None,
                 client=limits.client_of(request._request),
             )
-        except DjangoValidationError as error:
-            raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
+        except services.EmailTaken:
+            return self._taken(request, credentials.address)
+        user = registration.user
+        is_about(request, user.pk)
+        transaction.on_commit(partial(verification.send_link, request._request, user))
+        if user.registered_at is None:
+            return self._accepted()
+        return Response(self.Output(registration).data, status=status.HTTP_201_CREATED)
+
+    def _taken(self, request: Request, address: str) -> Response:
+        if not services.verification_is_mandatory():
+            raise EmailTakenProblem
+        transaction.on_commit(partial(verification.send_account_exists, request._request, address))
+        return self._accepted()
 
     def _accepted(self) -> Response:
         detail = _("We have sent an e-mail to this address. Follow the link in it to go on.")

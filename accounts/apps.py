@@ -10,4 +10,12 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         """Declare the events; connect the receivers, the checks, the invariants, the tellers."""
-        from accounts import checks, explain, export, invariants, receivers, signals  # noqa: F401
+        from accounts import (  # noqa: F401
+            checks,
+            explain,
+            export,
+            invariants,
+            receivers,
+            schema,
+            signals,
+        )

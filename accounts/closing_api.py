@@ -14,10 +14,11 @@ from accounts import queries
 from accounts.api import no_store
 from accounts.authentication import is_own_password, require_within_limit
 from accounts.closing import CloseReason, close_account
-from accounts.fields import StrictCharField
 from accounts.forms import WRONG_PASSWORD
 from accounts.models import User
-from accounts.schema import PROBLEM, problem
+from api.fields import StrictCharField
+from api.idempotency import idempotent
+from api.openapi import PROBLEM, problem
 
 
 @no_store
@@ -58,6 +59,10 @@ class Close(APIView):
         password = data.validated_data["password"]
         if not is_own_password(request._request, user=user, password=password):
             raise serializers.ValidationError({"password": [WRONG_PASSWORD]}, "wrong_password")
+        return self._close(request, user)
+
+    @idempotent
+    def _close(self, request: Request, user: User) -> Response:
         close_account(user_id=user.pk, reason=CloseReason.REQUESTED, actor=user.pk)
         detail = _("Your account is closed.")
         return Response(self.Output({"detail": detail}).data, status=status.HTTP_202_ACCEPTED)

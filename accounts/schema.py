@@ -1,12 +1,8 @@
-"""How the OpenAPI document describes tokens and error answers."""
+"""How the OpenAPI document describes tokens."""
 
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse
-from rest_framework import serializers
-
-PROBLEM = "application/problem+json"
 
 
 class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -23,39 +19,3 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
             "name": "Authorization",
             "description": "`Token <token>`, from `POST /api/v1/tokens/`.",
         }
-
-
-class Problem(serializers.Serializer[Any]):
-    """An error, as RFC 9457 has it."""
-
-    class FieldError(serializers.Serializer[Any]):
-        """What is wrong with one field."""
-
-        pointer = serializers.CharField(help_text="A JSON pointer into the request.")
-        code = serializers.CharField()
-        detail = serializers.CharField()
-
-    type = serializers.CharField()
-    title = serializers.CharField()
-    status = serializers.IntegerField()
-    detail = serializers.CharField()
-    code = serializers.CharField(help_text="Stable: branch on this.")
-    request_id = serializers.CharField()
-    errors = FieldError(many=True, required=False)  # type: ignore[assignment]  # a field here
-
-
-def problem(description: str, status: int, code: str) -> OpenApiResponse:
-    """Describe one error answer, with an example."""
-    example = {
-        "type": "about:blank",
-        "title": description,
-        "status": status,
-        "detail": description,
-        "code": code,
-        "request_id": "7f0c3b1e-9a53-4f0e-8a3e-0d8f3c5d2b11",
-    }
-    return OpenApiResponse(
-        Problem,
-        description=description,
-        examples=[OpenApiExample(code, value=example, response_only=True, media_type=PROBLEM)],
-    )

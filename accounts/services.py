@@ -1,9 +1,10 @@
 """What can happen to an account. Pages, API, admin and commands all come through here."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from allauth.account import app_settings as allauth_settings
@@ -47,6 +48,14 @@ class EmailTaken(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """Who wants an account: an address that is none of ours to trust, and a password's hash."""
+
+    address: str
+    password_hash: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
     """What `register` did. `referral_reason` is None where the referral was applied."""
 
@@ -61,10 +70,26 @@ def verification_is_mandatory() -> bool:
     return bool(method == allauth_settings.EmailVerificationMethod.MANDATORY)
 
 
-def register(
+def check_credentials(*, email: str, password: str) -> Credentials:
+    """Return what an account is made of: the folded address and the hash of the password.
+
+    Slow, as hashing is meant to be: call it before a transaction, not inside one. Nothing is looked
+    up, so how long it takes does not tell known addresses. Raises ValidationError with a dict of
+    errors per field.
+    """
+    address = _clean_credentials(email, password)
+    return Credentials(address=address, password_hash=make_password(password))
+
+
+def register(*, email: str, password: str, **circumstances: Any) -> Registration:
+    """Create an account as `register_with` does, in one step."""
+    credentials = check_credentials(email=email, password=password)
+    return register_with(credentials=credentials, **circumstances)
+
+
+def register_with(
     *,
-    email: str,
-    password: str,
+    credentials: Credentials,
     referral_code: str = "",
     language: str = "en",
     caller: User | None = None,
@@ -78,17 +103,15 @@ def register(
     What is suspicious holds the inviter's reward back and nothing else; `client` is the network
     address that the sign-up comes from.
 
-    Raises ValidationError with a dict of errors per field, and EmailTaken.
+    Raises EmailTaken.
     """
-    address = _clean_credentials(email, password)
-    # Hashed before anything is looked up: how long an answer takes must not tell known addresses.
-    password_hash = make_password(password)
+    address = credentials.address
     inviter, reason = _find_inviter(referral_code, address, caller)
     if _is_taken(address):
         raise EmailTaken
     user = User(
         email=address,
-        password=password_hash,
+        password=credentials.password_hash,
         language=_known_language(language),
         registered_at=None if verification_is_mandatory() else timezone.now(),
         # After the look whether it is taken: an account that was closed by then is known now.

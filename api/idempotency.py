@@ -108,6 +108,7 @@ def idempotent(method: Method[V, P]) -> Method[V, P]:
             return _replayed(row)
         return _run(Attempt(row), view, request, partial(method, view, request, *args, **kwargs))
 
+    once.is_idempotent = True  # type: ignore[attr-defined]  # tests look whether every POST is
     return once
 
 
@@ -160,20 +161,20 @@ def _run(
         return response
     except KeyInUse:
         raise
-    except APIException as refusal:
-        if refusal.status_code == HTTPStatus.CONFLICT:
-            return _refused(attempt, view, refusal)
-        attempt.forget()
-        raise
+    except Exception as error:
+        return _failed(attempt, view.handle_exception(error))
     except BaseException:
         attempt.forget()
         raise
 
 
-def _refused(attempt: Attempt, view: APIView, refusal: APIException) -> Response:
-    response = view.handle_exception(refusal)
-    attempt.keep(response)
-    return response
+def _failed(attempt: Attempt, answer: Response) -> Response:
+    """Keep a refusal, which would be the same the next time; forget any other failure."""
+    if answer.status_code == HTTPStatus.CONFLICT:
+        attempt.keep(answer)
+    else:
+        attempt.forget()
+    return answer
 
 
 def _begin(request: Request, key: str) -> IdempotentAnswer:

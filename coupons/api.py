@@ -19,8 +19,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.fields import StrictCharField, StrictIntegerField
+from api.idempotency import idempotent
 from coupons import redeeming
-from coupons.fields import StrictCharField, StrictIntegerField
 from coupons.limits import require_lookups_within_limit
 from coupons.models import Coupon
 from coupons.redemptions import MAX_ORDER_AMOUNT, ORDER_REF_LENGTH
@@ -195,6 +196,7 @@ class Validation(CouponUse):
             )
         ],
     )
+    @idempotent
     def post(self, request: Request, code: str) -> Response:
         """Return the discount for an order, or why there is none. Nothing is changed."""
         data = self.Input(data=request.data)
@@ -248,6 +250,7 @@ class Redemptions(CouponUse):
             )
         ],
     )
+    @idempotent
     def post(self, request: Request, code: str) -> Response:
         """Use the coupon, once. Repeating the call for the same order is safe."""
         data = self.Input(data=request.data)
@@ -278,6 +281,7 @@ class Rollback(CouponUse):
             (429, PROBLEM): _THROTTLED,
         },
     )
+    @idempotent
     def post(self, request: Request, pk: UUID) -> Response:
         """Make the coupon usable again if it is still valid. A second call changes nothing."""
         redemption = redeeming.roll_back(redemption_id=pk, by=request.user)

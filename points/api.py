@@ -11,8 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.fields import StrictCharField, StrictIntegerField
+from api.idempotency import idempotent
 from points import refusals, spending
-from points.fields import StrictCharField, StrictIntegerField, UserIdField
+from points.fields import UserIdField
 from points.ledger import Entry, EntryKind
 from points.queries import summary_of
 
@@ -114,6 +116,7 @@ class Spend(APIView):
         request=Input,
         responses={201: MyEntries.Output},
     )
+    @idempotent
     def post(self, request: Request) -> Response:
         """Take points for an order. The same order again is the same entry; nothing is taken twice.
 
@@ -149,6 +152,7 @@ class RollBackSpend(APIView):
         request=None,
         responses={201: MyEntries.Output},
     )
+    @idempotent
     def post(self, request: Request, entry_id: UUID) -> Response:
         """Give back what an entry spent. A second call is a no-op with the same answer.
 

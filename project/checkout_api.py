@@ -10,12 +10,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from accounts.schema import PROBLEM, problem
+from api.fields import StrictCharField, StrictIntegerField
 from api.idempotency import idempotent
+from api.openapi import PROBLEM, problem
 from coupons.redeeming import REDEEM_ANY, NotFound
 from coupons.redemptions import MAX_ORDER_AMOUNT, ORDER_REF_LENGTH
 from coupons.refusals import Refused
-from points.fields import StrictCharField, StrictIntegerField
 from points.refusals import MAX_AMOUNT
 from project import checkouts
 from project.models import Checkout, CheckoutState

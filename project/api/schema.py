@@ -31,6 +31,16 @@ PROBLEM = {
     },
     "required": ["type", "title", "status", "detail", "code", "request_id"],
 }
+_IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "Any text of yours, such as a UUID. Within 24 hours the same request under the "
+    "same key has no further effect and gets the first answer again, with "
+    "`Idempotent-Replayed: true`; another one gets 422 `idempotency_key_reused`, and one that "
+    "comes while the first still runs 409 `idempotency_key_in_use`.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+_NEVER_KEPT = "/tokens/"  # its answer is a secret
 _METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -47,10 +57,18 @@ def describe_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             answers.setdefault("default", {"description": "Any error", "content": content})
             for status, answer in answers.items():
                 if status.startswith(("4", "5")):
-                    answer.setdefault("content", {})[CONTENT_TYPE] = _with_schema(answer, content)
+                    described = answer.setdefault("content", {})
+                    # The app's examples stay; the schema is the one of all problems.
+                    described[CONTENT_TYPE] = {
+                        **described.get(CONTENT_TYPE, {}),
+                        **content[CONTENT_TYPE],
+                    }
     return result
 
 
-def _with_schema(answer: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
-    # The app's description and examples stay; the schema is the one of all problems.
-    return {**answer["content"].get(CONTENT_TYPE, {}), **content[CONTENT_TYPE]}
+def describe_idempotency(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Add the header that makes a POST repeatable to every one that takes it."""
+    for path, item in result["paths"].items():
+        if "post" in item and not path.endswith(_NEVER_KEPT):
+            item["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    return result

@@ -117,3 +117,29 @@ def test_the_script_of_the_page(client: Client) -> None:
 
     assert answer["Content-Type"].startswith("application/javascript")
     assert b"/api/schema/" in answer.content
+
+
+def test_every_post_but_the_one_for_tokens_can_be_repeated_under_a_key() -> None:
+    patterns = [(str(p.pattern), p) for p in _patterns(get_resolver(), "") if p.callback]
+    views = {
+        name: pattern.callback.cls
+        for name, pattern in patterns
+        if hasattr(pattern.callback, "cls") and hasattr(pattern.callback.cls, "post")
+    }
+
+    lacking = {
+        name
+        for name, view in views.items()
+        if not any(hasattr(member, "is_idempotent") for member in vars(view).values())
+    }
+
+    assert len(views) > 5
+    assert lacking == {"tokens/"}
+
+
+def _patterns(resolver: URLResolver, prefix: str) -> Iterator[URLPattern]:
+    for pattern in resolver.url_patterns:
+        if isinstance(pattern, URLResolver):
+            yield from _patterns(pattern, prefix)
+        else:
+            yield pattern

@@ -13,3 +13,13 @@ class StrictCharField(serializers.CharField):
         if not isinstance(data, str):
             self.fail("invalid")
         return str(super().to_internal_value(data))
+
+
+class StrictIntegerField(serializers.IntegerField):
+    """A JSON integer. Strings, booleans and numbers with a fraction are refused."""
+
+    def to_internal_value(self, data: Any) -> int:
+        """Return the integer. Raises ValidationError (invalid) for any other type."""
+        if not isinstance(data, int) or isinstance(data, bool):
+            self.fail("invalid")
+        return data
