@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        """Declare the events; connect the receivers, the checks, the invariants, the tellers."""
+        """Declare the events; connect receivers, checks, invariants, tellers; the daily clearing."""
         from accounts import (  # noqa: F401
             checks,
             explain,
@@ -18,4 +18,12 @@ class AccountsConfig(AppConfig):
             receivers,
             schema,
             signals,
+        )
+        from events.queue import schedule
+
+        schedule(
+            "accounts.delete_expired_signals",
+            "accounts.risk.delete_expired_signals",
+            queue="accounts",
+            every_minutes=24 * 60,
         )
