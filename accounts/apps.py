@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        """Declare the events; connect receivers, checks, invariants, tellers; the daily clearing."""
+        """Connect and register what accounts declares; have old risk signals cleared daily."""
         from accounts import (  # noqa: F401
             checks,
             explain,
