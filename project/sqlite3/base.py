@@ -33,7 +33,7 @@ class DatabaseOperations(operations.DatabaseOperations):
         return max(1, DatabaseFeatures.max_query_params // max(1, len(fields)))
 
     def sql_flush(self, style: Any, tables: Any, **options: bool) -> list[str]:
-        """Flush append-only tables too: triggers stand aside, as PostgreSQL's do for TRUNCATE."""
+        """Flush append-only tables too, as tests do between each other: triggers stand aside."""
         with self.connection.cursor() as cursor:
             cursor.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'")
             triggers = cursor.fetchall()
