@@ -157,6 +157,7 @@ def test_a_made_up_forwarded_address_changes_nothing(api_client: APIClient) -> N
     assert answers[-1].status_code == 429
 
 
+@pytest.mark.django_db(transaction=True)  # mails are sent after the commit
 def test_confirmation_mails_to_one_address_are_spaced(
     api_client: APIClient, mandatory: None, mailoutbox: list[object]
 ) -> None:

@@ -19,6 +19,7 @@ def typed(**given: object) -> dict[str, object]:
     return {"email": "mei@example.com", "password": PASSWORD} | given
 
 
+@pytest.mark.django_db(transaction=True)  # mails are sent after the commit
 def test_a_registration_is_answered_with_the_account(api_client: APIClient) -> None:
     answer = api_client.post(URL, typed(email="Mei@Example.com"))
 

@@ -166,6 +166,7 @@ def test_a_known_address_gets_the_same_page_and_another_mail(
     assert "already exists" in mail.outbox[1].body
 
 
+@pytest.mark.django_db(transaction=True)  # mails are sent after the commit
 def test_the_api_answers_known_and_unknown_addresses_alike(
     api_client: APIClient, mandatory: None
 ) -> None:

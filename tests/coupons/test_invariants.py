@@ -9,6 +9,7 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 
+from accounts.closing import CloseReason, close_account
 from accounts.models import User
 from accounts.signals import AccountClosed, account_closed
 from coupons.models import Campaign, Coupon, IssueDecision, Redemption
@@ -21,7 +22,6 @@ from tests.coupons.test_admin import form_of, url
 from tests.faults.stimuli import drain_everything
 from tests.faults.world import open_campaign_and_rule, register
 from tests.invariants import broken, without_constraint
-from tests.registrations import close
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -78,6 +78,7 @@ def forget_the_redemption(person: User) -> None:
     """Apply a coupon to an order and call it unused."""
     coupon = Coupon.objects.get(user=person)
     redeem(code=coupon.code, order_ref="A", order_amount=1000, by=person)
+    drain_everything()
     Coupon.objects.filter(user=person).update(status="issued")
 
 
@@ -129,9 +130,7 @@ def test_a_second_order_of_a_coupon_is_told(person: User) -> None:
 
 
 def test_a_coupon_revoked_with_its_voided_decision_is_in_order(person: User, drain: Drain) -> None:
-    close(person)
-    with transaction.atomic():
-        account_closed.publish(AccountClosed(user_id=person.pk, reason="requested"))
+    close_account(user_id=person.pk, reason=CloseReason.REQUESTED)
     assert not {"I3"} & set(broken())
 
     drain()

@@ -13,6 +13,7 @@ from accounts.signals import (
     account_flagged,
     referral_voided,
 )
+from accounts.standing import flag_account
 from events.models import Delivery, DeliveryState
 from points import holding
 from points.models import Entry, PointsAccount, ProcessedEvent, RewardDecision
@@ -72,9 +73,7 @@ class FollowAccount(Following):
     after = ([(100, True)], ["granted"], 1)
 
     def happen(self) -> None:
-        flag(self.mei)
-        with transaction.atomic():
-            account_flagged.publish(AccountFlagged(user_id=self.mei.pk, reason="by_staff"))
+        flag_account(user_id=self.mei.pk, reason="by_staff")
 
 
 class FollowReferral(Following):
