@@ -86,18 +86,18 @@ def redeem(*, code: str, order_ref: str, order_amount: int, by: Any) -> Redempti
     and Refused (a CouponState value, min_spend, order_amount_differs).
     """
     coupon = _find_coupon(code, by)
-    if not _take(coupon, order_amount):
-        return _redeemed_before(coupon, order_ref, order_amount)
-    redemption = Redemption.objects.create(
-        coupon=coupon,
-        order_ref=order_ref,
-        order_amount=order_amount,
-        discount=discount_of(coupon, order_amount),
-        currency=coupon.currency,
-        redeemed_by=by,
-    )
-    _publish_redeemed(redemption)
-    return redemption
+    if _take(coupon, order_amount):
+        return _record(coupon, order_ref, order_amount, by)
+    return _redeemed_before(coupon, order_ref, order_amount)
+
+
+@transaction.atomic
+def redeem_anew(*, code: str, order_ref: str, order_amount: int, by: Any) -> Redemption:
+    """Use a coupon as `redeem` does, but refuse what was redeemed before for the same order too."""
+    coupon = _find_coupon(code, by)
+    if _take(coupon, order_amount):
+        return _record(coupon, order_ref, order_amount, by)
+    raise _refusal(coupon, order_amount)
 
 
 @transaction.atomic
@@ -108,7 +108,17 @@ def roll_back(*, redemption_id: UUID, by: Any) -> Redemption:
     suspends or revokes it. `by` is whoever redeemed it, or an account that may redeem anybody's.
     Raises NotFound (unknown_redemption).
     """
-    redemption = _find_redemption(redemption_id, by)
+    _require_redemption_of(redemption_id, by)
+    return give_back(redemption_id=redemption_id, by=by)
+
+
+@transaction.atomic
+def give_back(*, redemption_id: UUID, by: Any) -> Redemption:
+    """Undo the use of a coupon as `roll_back` does, whoever made it: nobody is asked for consent.
+
+    For what follows from a decision that was made already. `by` is named in the redemption.
+    """
+    redemption = Redemption.objects.select_related("coupon").get(pk=redemption_id)
     # Whoever suspends or revokes coupons takes turns with this on the campaign's row.
     campaigns = lock_campaigns(Q(pk=redemption.coupon.campaign_id))
     applied = Redemption.objects.filter(pk=redemption_id, rolled_back_at__isnull=True)
@@ -142,12 +152,10 @@ def _unknown(by: Any, code: str) -> NotFound:
     return NotFound("unknown_code", _("There is no coupon of yours with this code."))
 
 
-def _find_redemption(redemption_id: UUID, by: Any) -> Redemption:
+def _require_redemption_of(redemption_id: UUID, by: Any) -> None:
     mine = Q() if may_redeem_any(by) else Q(redeemed_by=by.pk)
-    found = Redemption.objects.filter(mine, pk=redemption_id).select_related("coupon").first()
-    if found is None:
+    if not Redemption.objects.filter(mine, pk=redemption_id).exists():
         raise NotFound("unknown_redemption", _("There is no such redemption of yours."))
-    return found
 
 
 def _take(coupon: Coupon, order_amount: int) -> bool:
@@ -171,12 +179,30 @@ def _redeemed_before(coupon: Coupon, order_ref: str, order_amount: int) -> Redem
     applied = Redemption.objects.filter(coupon=coupon, rolled_back_at__isnull=True)
     redemption = applied.filter(order_ref=order_ref).select_related("coupon").first()
     if redemption is None:
-        coupon.refresh_from_db()
-        # Used when it was asked for, and given back since: to the caller it was used.
-        reason = _obstacle(coupon, order_amount, timezone.now()) or "redeemed"
-        raise Refused(reason, _sentence(reason, coupon))
+        raise _refusal(coupon, order_amount)
     if redemption.order_amount != order_amount:
         raise Refused("order_amount_differs", _sentence("order_amount_differs", coupon))
+    return redemption
+
+
+def _refusal(coupon: Coupon, order_amount: int) -> Refused:
+    """Return why a coupon could not be taken."""
+    coupon.refresh_from_db()
+    # Used when it was asked for, and given back since: to the caller it was used.
+    reason = _obstacle(coupon, order_amount, timezone.now()) or "redeemed"
+    return Refused(reason, _sentence(reason, coupon))
+
+
+def _record(coupon: Coupon, order_ref: str, order_amount: int, by: Any) -> Redemption:
+    redemption = Redemption.objects.create(
+        coupon=coupon,
+        order_ref=order_ref,
+        order_amount=order_amount,
+        discount=discount_of(coupon, order_amount),
+        currency=coupon.currency,
+        redeemed_by=by,
+    )
+    _publish_redeemed(redemption)
     return redemption
 
 

@@ -4,6 +4,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import generics, permissions, serializers, status
 from rest_framework.exceptions import APIException, ErrorDetail
@@ -109,6 +110,15 @@ class Spend(APIView):
             max_length=spending.MAX_ORDER_REF_LENGTH,
             help_text="What is paid. The same one again is the same spending.",
         )
+
+        def validate_order_ref(self, order_ref: str) -> str:
+            """Refuse names that Usher itself gives to what it spends."""
+            if order_ref.startswith(spending.RESERVED_PREFIX):
+                sentence = _("References do not begin with %(prefix)s.")
+                raise serializers.ValidationError(
+                    sentence % {"prefix": spending.RESERVED_PREFIX}, "reserved"
+                )
+            return order_ref
 
     @extend_schema(
         operation_id="spend_points",

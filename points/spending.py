@@ -19,6 +19,7 @@ from points.signals import (
 )
 
 MAX_ORDER_REF_LENGTH = 100
+RESERVED_PREFIX = "checkout:"  # of the order references that Usher itself gives
 
 
 def spend(*, user_id: UUID, amount: int, order_ref: str, actor_id: UUID | None) -> Entry:

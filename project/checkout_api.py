@@ -113,7 +113,7 @@ class Checkouts(APIView):
     @idempotent
     def _start(self, request: Request, terms: dict[str, Any]) -> Response:
         try:
-            checkout = checkouts.start(**terms, by=cast(User, request.user))
+            checkout = checkouts.start(terms=checkouts.Terms(**terms), by=cast(User, request.user))
         except NotFound as refusal:
             raise exceptions.NotFound(refusal.sentence, refusal.code) from None
         except Refused as refusal:

@@ -5,16 +5,19 @@ points; where they are refused, an event rolls the redemption back. Each step is
 so a crash leaves a step that is done again, never half of one.
 """
 
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
 
+import codes
 from accounts.models import User
 from coupons import redeeming
 from coupons.models import Redemption
 from coupons.refusals import Refused as CouponRefused
 from points import refusals, spending
+from points.spending import RESERVED_PREFIX
 from project.models import Checkout, CheckoutState
 from project.signals import (
     CheckoutCompleted,
@@ -39,22 +42,32 @@ class OrderDiffers(CouponRefused):
         )
 
 
-def start(*, code: str, order_ref: str, order_amount: int, points: int, by: User) -> Checkout:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What is paid, and with what."""
+
+    code: str
+    order_ref: str
+    order_amount: int  # minor units
+    points: int
+
+
+def start(*, terms: Terms, by: User) -> Checkout:
     """Redeem a coupon for an order, and ask for points of its owner; return the checkout.
 
-    `order_amount` is in minor units. The same call again returns the same checkout. Raises
-    coupons.refusals.Refused as `redeeming.redeem` does, and OrderDiffers.
+    The same call again returns the same checkout, however it stands. A redemption that was made
+    otherwise is never taken over. Raises coupons.refusals.Refused as `redeeming.redeem` does, and
+    OrderDiffers.
     """
+    if known := _known(terms):
+        return known
     try:
         with transaction.atomic():
-            redemption = redeeming.redeem(
-                code=code, order_ref=order_ref, order_amount=order_amount, by=by
-            )
-            return _known(redemption, points) or _new(redemption, points, by)
-    except IntegrityError:  # the order is being paid by another coupon at this moment
-        if not Checkout.objects.filter(order_ref=order_ref).exists():
-            raise
-        raise OrderDiffers from None
+            return _new(terms, by)
+    except (CouponRefused, IntegrityError):
+        if known := _known(terms):  # the same call at the same time was faster
+            return known
+        raise
 
 
 def pay(*, checkout_id: UUID) -> None:
@@ -70,7 +83,7 @@ def pay(*, checkout_id: UUID) -> None:
         entry = spending.spend(
             user_id=checkout.user_id,
             amount=checkout.points,
-            order_ref=f"checkout:{checkout.pk}",
+            order_ref=f"{RESERVED_PREFIX}{checkout.pk}",
             actor_id=checkout.requested_by_id,
         )
     except refusals.Refused as refusal:
@@ -84,7 +97,7 @@ def pay(*, checkout_id: UUID) -> None:
 def give_coupon_back(*, checkout_id: UUID) -> None:
     """Roll back the redemption of a refused checkout. Call it in a transaction."""
     checkout = Checkout.objects.select_related("requested_by").get(pk=checkout_id)
-    redeeming.roll_back(redemption_id=checkout.redemption_id, by=checkout.requested_by)
+    redeeming.give_back(redemption_id=checkout.redemption_id, by=checkout.requested_by)
 
 
 def undo(*, redemption_id: UUID | None = None, spending_id: UUID | None = None) -> None:
@@ -96,7 +109,7 @@ def undo(*, redemption_id: UUID | None = None, spending_id: UUID | None = None) 
     checkout = _lock(found.pk)
     if checkout.state != CheckoutState.COMPLETED or checkout.spending_id is None:
         return
-    redeeming.roll_back(redemption_id=checkout.redemption_id, by=checkout.requested_by)
+    redeeming.give_back(redemption_id=checkout.redemption_id, by=checkout.requested_by)
     spending.roll_back_spend(entry_id=checkout.spending_id, actor_id=checkout.requested_by_id)
     checkout.state = CheckoutState.UNDONE
     checkout.save(update_fields=["state"])
@@ -111,19 +124,34 @@ def _lock(checkout_id: UUID) -> Checkout:
     )
 
 
-def _known(redemption: Redemption, points: int) -> Checkout | None:
-    checkout = Checkout.objects.filter(order_ref=redemption.order_ref).first()
-    if checkout and (checkout.redemption_id != redemption.pk or checkout.points != points):
+def _known(terms: Terms) -> Checkout | None:
+    """Return the order's checkout. Raises OrderDiffers where that is on other terms."""
+    checkout = (
+        Checkout.objects.select_related("redemption__coupon")
+        .filter(order_ref=terms.order_ref)
+        .first()
+    )
+    if checkout is None:
+        return None
+    paid = checkout.redemption
+    if (codes.normalize(terms.code), terms.order_amount, terms.points) != (
+        paid.coupon.code,
+        paid.order_amount,
+        checkout.points,
+    ):
         raise OrderDiffers
     return checkout
 
 
-def _new(redemption: Redemption, points: int, by: User) -> Checkout:
+def _new(terms: Terms, by: User) -> Checkout:
+    redemption = redeeming.redeem_anew(
+        code=terms.code, order_ref=terms.order_ref, order_amount=terms.order_amount, by=by
+    )
     checkout = Checkout.objects.create(
         order_ref=redemption.order_ref,
         user_id=redemption.coupon.user_id,
         redemption=redemption,
-        points=points,
+        points=terms.points,
         requested_by=by,
     )
     checkout_started.publish(CheckoutStarted(checkout_id=checkout.pk, user_id=checkout.user_id))

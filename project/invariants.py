@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from events.models import Delivery
+from events.models import Delivery, DeliveryState
 from events.operations.checksum import register_effects
 from events.operations.ids import AsKey
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
@@ -41,8 +41,10 @@ def check_checkouts(circumstances: Circumstances) -> Iterator[Breach]:
 
 
 def _settled() -> QuerySet[Checkout]:
-    """Return the checkouts of people to whom the project owes nothing."""
-    owing = Delivery.objects.filter(
-        queue="project", finished_at__isnull=True, key=OuterRef("owner")
-    )
-    return Checkout.objects.annotate(owner=AsKey("user_id")).filter(~Exists(owing))
+    """Return the checkouts of people to whom the project owes nothing, and of whom all was done.
+
+    What an operator skipped is not done: somebody has decided to see to it by hand.
+    """
+    of_the_owner = Delivery.objects.filter(queue="project", key=OuterRef("owner"))
+    not_done = of_the_owner.filter(Q(finished_at__isnull=True) | Q(state=DeliveryState.SKIPPED))
+    return Checkout.objects.annotate(owner=AsKey("user_id")).filter(~Exists(not_done))

@@ -243,13 +243,9 @@ def start_checkout(scene: Scene, points: int = 60) -> Checkout:
     coupon = hold_coupon()
     credit(coupon.user, 100)
     service = make_service("coupons.redeem_coupon", "points.spend_points")
-    return checkouts.start(
-        code=coupon.code,
-        order_ref=f"A-{next(_numbers)}",
-        order_amount=4990,
-        points=points,
-        by=service,
-    )
+    order = {"order_ref": f"A-{next(_numbers)}", "order_amount": 4990}
+    terms = checkouts.Terms(code=coupon.code, points=points, **order)  # type: ignore[arg-type]
+    return checkouts.start(terms=terms, by=service)
 
 
 def refuse_checkout(scene: Scene) -> None:

@@ -4,6 +4,7 @@ The cases are made from the registry: a receiver added anywhere is among them wi
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -55,18 +56,33 @@ def test_delivered_three_times_in_any_order_by_eight_threads_at_once(
 IN_TURN = 6  # of so many crash points of a receiver, one is tried in every run
 
 
-def _crash_params() -> Iterator[object]:
+def _crash_params() -> Iterator[Any]:
     """Yield every receiver at every point, on the databases in turn; `make faults` runs them all.
 
     Of one receiver the other runs try some points, and other ones of the next receiver, so that
-    every point is tried for some receiver.
+    every point is tried on every database for some receiver.
     """
-    cases = receiver_cases()
-    for number, (case, point) in enumerate(crash_cases()):
-        marks = [pytest.mark.database(("sqlite", "postgres")[number % 2])]
-        if (number + cases.index(case)) % IN_TURN:
+    cases, points = receiver_cases(), list(CRASHPOINTS.values())
+    for case, point in crash_cases():
+        turn = cases.index(case) + points.index(point)
+        marks = [pytest.mark.database(("sqlite", "postgres")[turn // IN_TURN % 2])]
+        if turn % IN_TURN:
             marks.append(pytest.mark.long)
         yield pytest.param(case, point, id=f"{case}@{point.name}", marks=marks)
+
+
+def test_every_crash_point_is_tried_in_every_run_on_both_databases() -> None:
+    tried = [
+        (each.values[1].name, mark.args[0])
+        for each in _crash_params()
+        for mark in each.marks
+        if mark.name == "database" and not any(other.name == "long" for other in each.marks)
+    ]
+
+    points = {point.name for _, point in crash_cases()}
+
+    assert {name for name, _ in tried} == points
+    assert {(name, kind) for name in points for kind in ("sqlite", "postgres")} == set(tried)
 
 
 @pytest.mark.parametrize(("case", "point"), list(_crash_params()))

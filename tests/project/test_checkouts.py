@@ -1,17 +1,23 @@
 """A checkout redeems a coupon and spends points: both, or neither, whatever happens between."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from accounts.models import User
 from coupons import redeeming
 from coupons.models import Coupon, Redemption
 from coupons.refusals import Refused
+from events.delivery.drain import drain as drain_queue
+from events.operations.invariants import Circumstances
 from points import spending
 from points.models import Entry, PointsAccount
 from project import checkouts
+from project.invariants import check_checkouts
 from project.models import Checkout
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
@@ -21,6 +27,7 @@ from tests.registrations import make_person, make_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+ORDER = "A-1042"
 AT_ONCE = 20
 
 
@@ -33,13 +40,13 @@ class Shop:
     service: User
 
     def start(self, points: int = 60, *, code: str = "", order_amount: int = 5000) -> Checkout:
-        return checkouts.start(
+        terms = checkouts.Terms(
             code=code or self.coupon.code,
-            order_ref="A-1042",
+            order_ref=ORDER,
             order_amount=order_amount,
             points=points,
-            by=self.service,
         )
+        return checkouts.start(terms=terms, by=self.service)
 
 
 @pytest.fixture
@@ -175,3 +182,121 @@ def test_two_coupons_do_not_pay_one_order(shop: Shop, drain: Drain) -> None:
         shop.start(code=other.code)
 
     assert not Redemption.objects.filter(coupon=other).exists()
+
+
+def test_the_same_call_after_a_refusal_is_the_refused_checkout(shop: Shop, drain: Drain) -> None:
+    first = shop.start(points=101)
+    drain()
+
+    again = shop.start(points=101)
+
+    assert (again.pk, again.state, again.reason) == (first.pk, "refused", "insufficient_points")
+    assert paid(shop) == (False, 100)
+
+
+@pytest.mark.parametrize("who", ["person", "service"])
+def test_a_redemption_made_otherwise_is_not_taken_over(shop: Shop, drain: Drain, who: str) -> None:
+    redeeming.redeem(
+        code=shop.coupon.code, order_ref=ORDER, order_amount=5000, by=getattr(shop, who)
+    )
+
+    with pytest.raises(Refused) as refusal:
+        shop.start()
+
+    drain()
+    assert refusal.value.code == "redeemed"
+    assert not Checkout.objects.exists()
+    assert paid(shop) == (True, 100)
+
+
+def test_a_service_that_lost_its_permission_meanwhile_leaves_nothing_by_half(
+    shop: Shop, drain: Drain
+) -> None:
+    shop.start(points=101)
+    shop.service.user_permissions.clear()
+
+    drain()
+
+    assert Checkout.objects.get().state == "refused"
+    assert paid(shop) == (False, 100)
+
+
+def test_shops_cannot_take_the_references_of_checkouts(shop: Shop, api_client: APIClient) -> None:
+    checkout = shop.start()
+    api_client.force_authenticate(shop.service)
+    order_ref = f"checkout:{checkout.pk}"
+
+    answer = api_client.post(
+        "/api/v1/points/spend/",
+        {"user": str(shop.person.pk), "amount": 1, "order_ref": order_ref},
+    )
+
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["code"] == "reserved"
+
+
+def test_paying_and_giving_the_coupon_back_at_once_end_with_both_or_neither(
+    shop: Shop, drain: Drain
+) -> None:
+    checkout = shop.start()
+    give_back = partial(redeeming.roll_back, redemption_id=checkout.redemption_id, by=shop.service)
+    both: list[Callable[[], object]] = [give_back, partial(drain_queue, "project")]
+
+    run_at_once(both)
+    drain()
+
+    checkout.refresh_from_db()
+    assert checkout.state in {"refused", "undone"}
+    assert paid(shop) == (False, 100)
+    assert list(check_checkouts(Circumstances())) == []
+
+
+def test_both_halves_given_back_at_once_are_given_back_once(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start()
+    drain()
+    spent = Entry.objects.get(kind="spend")
+    both: list[Callable[[], object]] = [
+        partial(redeeming.roll_back, redemption_id=checkout.redemption_id, by=shop.service),
+        partial(spending.roll_back_spend, entry_id=spent.pk, actor_id=shop.service.pk),
+    ]
+
+    run_at_once(both)
+    drain()
+
+    checkout.refresh_from_db()
+    assert checkout.state == "undone"
+    assert paid(shop) == (False, 100)
+    assert Entry.objects.filter(kind="spend_rollback").count() == 1
+
+
+def test_the_api(shop: Shop, drain: Drain, api_client: APIClient) -> None:
+    api_client.force_authenticate(shop.service)
+    body = {"code": shop.coupon.code, "order_ref": ORDER, "order_amount": 5000, "points": 60}
+
+    started = api_client.post("/api/v1/checkouts/", body, headers={"Idempotency-Key": "k"})
+    again = api_client.post("/api/v1/checkouts/", body, headers={"Idempotency-Key": "k"})
+    drain()
+    now = api_client.get(f"/api/v1/checkouts/{started.json()['id']}/")
+
+    assert started.status_code == again.status_code == 202
+    assert again.content == started.content
+    assert started.json() | {"id": ""} == {
+        "id": "",
+        "order_ref": ORDER,
+        "user": str(shop.person.pk),
+        "points": 60,
+        "discount": 500,
+        "state": "pending",
+        "reason": None,
+    }
+    assert now.json()["state"] == "completed"
+
+
+def test_the_api_is_for_shops(shop: Shop, api_client: APIClient) -> None:
+    body = {"code": shop.coupon.code, "order_ref": ORDER, "order_amount": 5000, "points": 60}
+    api_client.force_authenticate(shop.person)
+
+    answer = api_client.post("/api/v1/checkouts/", body)
+
+    assert answer.status_code == 403
+    assert not Checkout.objects.exists()
