@@ -15,6 +15,7 @@ api_v1 = [
     path("", include("accounts.api_urls")),
     path("", include("coupons.api_urls")),
     path("", include("points.api_urls")),
+    path("", include("relay.api_urls")),
 ]
 
 urlpatterns = [
