@@ -33,6 +33,11 @@ SEND_RECEIVER = "relay.send"
 SECRET_BYTES = 32
 FORMER_SECRET_VALID = timedelta(hours=24)
 
+CLEANERS: dict[str, Callable[[Any], Any]] = {
+    "url": clean_location,
+    "event_types": clean_event_types,
+    "schedule_s": clean_schedule,
+}
 _FREE = ("name", "owner_email", "max_attempts")
 
 
@@ -184,26 +189,24 @@ def _set(endpoint: Endpoint, values: dict[str, Any]) -> None:
     errors: dict[str, ValidationError] = {}
     for name, value in values.items():
         try:
-            if name == "url":
-                location = clean_location(value)
-                endpoint.url = location.url
-                endpoint.sealed_password = seal(location.password) if location.password else ""
-            elif name == "event_types":
-                endpoint.event_types = clean_event_types(value)
-            elif name == "schedule_s":
-                endpoint.schedule_s = clean_schedule(value)
-            else:
-                setattr(endpoint, _known(name), value)
+            _set_one(endpoint, name, value)
         except ValidationError as error:
             errors[name] = error
     if errors:
         raise ValidationError(errors)
 
 
-def _known(name: str) -> str:
-    if name not in _FREE:
+def _set_one(endpoint: Endpoint, name: str, value: Any) -> None:
+    if name == "url":
+        location = clean_location(value)
+        endpoint.url = location.url
+        endpoint.sealed_password = seal(location.password) if location.password else ""
+    elif name in CLEANERS:
+        setattr(endpoint, name, CLEANERS[name](value))
+    elif name in _FREE:
+        setattr(endpoint, name, value)
+    else:
         raise TypeError(f"An endpoint has no {name!r} to change.")
-    return name
 
 
 def _save(endpoint: Endpoint) -> None:

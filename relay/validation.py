@@ -62,7 +62,7 @@ def clean_event_types(types: Sequence[str]) -> list[str]:
 
 def clean_schedule(seconds: Sequence[int]) -> list[int]:
     """Return waiting times in seconds. Raises ValidationError."""
-    if not 1 <= len(seconds) <= MAX_ATTEMPTS:
+    if not isinstance(seconds, list | tuple) or not 1 <= len(seconds) <= MAX_ATTEMPTS:
         raise ValidationError(
             _("A schedule has 1 to %(limit)d waiting times."),
             code="invalid_schedule",
