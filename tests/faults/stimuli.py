@@ -17,12 +17,16 @@ from django.utils import timezone
 
 from accounts.models import User
 from accounts.services import register as register_account
+from accounts.signals import RiskCheckRequested, risk_check_requested
 from coupons.models import Campaign
 from events.delivery.drain import drain
 from events.models import Delivery, Event, ReceiverState
 from events.receivers import Receiver
 from events.signals import EventSignal
 from points.models import RewardRule
+from relay import health
+from relay import services as relay
+from relay.endpoints import DisabledReason
 from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.probe.signals import Happened, happened
 from tests.registrations import make_person
@@ -91,6 +95,25 @@ def reach_the_cap(scene: Scene) -> None:
     RewardRule.objects.filter(pk=rule.pk).update(active_until=timezone.now())
 
 
+def ask_about_risk(scene: Scene) -> None:
+    """Have somebody judged."""
+    with transaction.atomic():
+        risk_check_requested.publish(
+            RiskCheckRequested(user_id=scene.inviter.pk, signals=["disposable_domain"])
+        )
+
+
+def lose_an_endpoint(scene: Scene) -> None:
+    """Disable an endpoint, which asked for nothing that happens here."""
+    created = relay.create_endpoint(
+        name=f"Endpoint {next(_numbers)}",
+        url="https://gone.example/",
+        event_types=["accounts.account_closed"],
+        owner_email="owner@example.com",
+    )
+    health.disable(created.endpoint, DisabledReason.GONE)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -98,12 +121,14 @@ def let_happen(scene: Scene) -> None:
 
 
 STIMULI: dict[str, Callable[[Scene], None]] = {
+    "accounts.risk_check_requested": ask_about_risk,
     "accounts.user_registered": register_invited,
     "coupons.coupon_issued": register_invited,
     "coupons.coupon_issue_skipped": sell_out,
     "coupons.campaign_sold_out": sell_out,
     "points.points_earned": register_invited,
     "points.reward_skipped": reach_the_cap,
+    "relay.endpoint_disabled": lose_an_endpoint,
     "probe.happened": let_happen,
     "probe.followed": let_happen,  # what `record` publishes
 }
