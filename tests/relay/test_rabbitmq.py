@@ -1,23 +1,19 @@
 """Events reach a real RabbitMQ: confirmed, routed, in order, and through a restart of it."""
 
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import pika
 import pytest
-from django.db import transaction
 
-from accounts.signals import UserRegistered, user_registered
 from events.delivery.drain import drain as drain_queue
-from events.envelope import Event
 from events.models import Attempt, Delivery, DeliveryState
 from relay.endpoints import Endpoint
 from relay.sending import body_of
 from relay.transports import amqp
 from tests.conftest import Drain
 from tests.probe.observe import make_due
-from tests.registrations import make_people
+from tests.relay.arrivals import check_arrivals, register_many
 from tests.relay.conftest import Register, Subscribe
 from tests.servers import rabbitmq
 from tests.servers.client import Server, new_server
@@ -28,7 +24,6 @@ pytestmark = [
 ]
 
 EXCHANGE, QUEUE = "usher", "crm"
-PEOPLE, EVENTS_EACH = 50, 20
 
 
 @pytest.fixture(scope="module")
@@ -145,26 +140,3 @@ def test_all_events_arrive_through_a_restart_in_their_midst(
 
     messages = arrived(broker)
     check_arrivals(events, [(p.message_id, body) for _, p, body in messages])
-
-
-def register_many() -> list[Event[UserRegistered]]:
-    """Publish many events of some people, by turns."""
-    people = make_people(PEOPLE) * EVENTS_EACH
-    with transaction.atomic():
-        return user_registered.publish_many(
-            [UserRegistered(user_id=person.pk, inviter_id=None) for person in people]
-        )
-
-
-def check_arrivals(events: list[Event[UserRegistered]], messages: list[tuple[str, bytes]]) -> None:
-    """Check that all arrived at least once, the same each time, in order per person."""
-    bodies = {id_: {body for _, body in group} for id_, group in groupby(sorted(messages), _first)}
-    assert bodies == {str(event.id): {body_of(event)} for event in events}
-    first_seen = {id_: place for place, (id_, _) in reversed(list(enumerate(messages)))}
-    for key in {event.key for event in events}:
-        places = [first_seen[str(event.id)] for event in events if event.key == key]
-        assert places == sorted(places)
-
-
-def _first(pair: tuple[str, bytes]) -> str:
-    return pair[0]

@@ -21,6 +21,7 @@ from relay import health, sending, services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
 from relay.models import ProcessedEvent
 from relay.sealing import unseal
+from relay.transport import TOTAL_S
 from relay.transports import webhook
 from tests.conftest import Drain
 from tests.probe.observe import make_due
@@ -408,7 +409,7 @@ def test_an_endpoint_that_hangs_delays_no_other_and_then_is_left_alone(
     hung_meanwhile: list[bool] = []
 
     def hang(handler: Handler, received: Received) -> None:
-        hung_meanwhile.append(others_arrived.wait(webhook.TOTAL_S - 1))
+        hung_meanwhile.append(others_arrived.wait(TOTAL_S - 1))
         handler.close_connection = True
 
     def note(handler: Handler, received: Received) -> None:
