@@ -5,6 +5,7 @@ resolves to a moment later does not matter.
 """
 
 import ipaddress
+import os
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -90,6 +91,9 @@ def _resolve(host: str, port: int, deadline: float) -> list[str]:
 @cache
 def _resolvers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=16, thread_name_prefix="resolve")
+
+
+os.register_at_fork(after_in_child=_resolvers.cache_clear)  # threads are not forked along
 
 
 def _left_s(deadline: float) -> float:

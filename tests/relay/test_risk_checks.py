@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from django.db import transaction
@@ -31,6 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 FORMER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 URL = "/api/v1/risk-decisions/"
+NOBODY = "019ab5d2-7c1e-7b60-9d0f-0c8f5f6f3f10"
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +211,7 @@ def test_a_body_that_is_no_text_is_refused(client: Client) -> None:
     ("body", "pointer", "code"),
     [
         ({"decision": "flag", "reason": "r"}, "/user", "required"),
-        ({"user": str(uuid4()), "decision": "flag", "reason": "r"}, "/user", "unknown_user"),
+        ({"user": NOBODY, "decision": "flag", "reason": "r"}, "/user", "unknown_user"),
         ({"user": "someone", "decision": "flag", "reason": "r"}, "/user", "unknown_user"),
         ({"user": 7, "decision": "flag", "reason": "r"}, "/user", "invalid"),
         ({"user": "{me}", "decision": "ban", "reason": "r"}, "/decision", "invalid_choice"),
