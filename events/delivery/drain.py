@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 DRAIN_BUDGET_S = 20.0
 BEGIN_WITHIN_S = LEASE_S / 3  # what has not begun by then is handed back
+LINGER_S = 17.0  # beyond the budget, while calls to targets are under way: as long as one takes
 CONFLICT_DELAY_S = 1.0
 
 Lane = tuple[str, str, str]
@@ -57,7 +58,7 @@ def _work(queue: str, deadline: float, calls: TargetCalls) -> int:
     done = 0
     calling = calls.begin()
     # Calls that take long keep a drain beyond its budget: others are not to wait for them.
-    while time.monotonic() < deadline + calling * BEGIN_WITHIN_S and not is_stopping():
+    while time.monotonic() < deadline + calling * LINGER_S and not is_stopping():
         told().busy_for(0)  # here too: the wait for a turn comes before the claim's own stamp
         if calling and not has_due_deliveries(queue, to_targets=False):
             calls.wait()  # and look again, without writing
