@@ -81,9 +81,7 @@ def _last_before(events: QuerySet[Event], moment: Any) -> int:
     return earlier.values_list("position", flat=True).first() or 0
 
 
-def missing_to(
-    receiver: Receiver, events: QuerySet[Event], target: str = ""
-) -> QuerySet[Event]:
+def missing_to(receiver: Receiver, events: QuerySet[Event], target: str = "") -> QuerySet[Event]:
     """Narrow to the events that the receiver was neither given nor has applied (and pruned)."""
     this = {"event_id": OuterRef("event_id"), "receiver": receiver.name, "target": target}
     missing = events.filter(~Exists(Delivery.objects.filter(**this)))

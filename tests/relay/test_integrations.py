@@ -24,7 +24,8 @@ NODE = shutil.which("node")
 
 def example(language: str) -> str:
     """Return the one example in a language."""
-    [code] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+    codes: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+    [code] = codes
     return code
 
 
