@@ -47,9 +47,9 @@ def test_a_stream_is_capped(valkey_server: Server, subscribe: Subscribe) -> None
     subscribe(f"{valkey_server.url}?maxlen=1")
     events = register_many()
 
-    drain_queue("relay")
+    while Delivery.objects.filter(finished_at__isnull=True, queue="relay").exists():
+        drain_queue("relay")  # a busy machine takes longer than one drain's budget
 
-    assert not Delivery.objects.filter(receiver="relay.send", finished_at__isnull=True).exists()
     assert len(arrived(valkey_server)) < len(events) / 4  # a hundred are dropped at once
 
 
@@ -83,7 +83,8 @@ def test_all_events_arrive_through_a_server_that_hangs_in_their_midst(
 
     monkeypatch.setattr(redis_streams, "_entry", hang_in_the_midst)
     monkeypatch.setattr(redis_streams, "TIMEOUT_S", 1.0)
-    drain_queue("relay")
+    while made < len(events) // 3:
+        drain_queue("relay", budget_s=1)
     unsent = Delivery.objects.exclude(state=DeliveryState.DONE).filter(receiver="relay.send")
     assert 0 < unsent.count() < len(events)
     private_valkey.resume()
