@@ -10,7 +10,7 @@ from django.db import connections
 
 from events.delivery.claim import LEASE_S
 from events.delivery.claimable import stranded_receivers
-from events.delivery.drain import BEGIN_WITHIN_S, DRAIN_BUDGET_S
+from events.delivery.drain import BEGIN_WITHIN_S, DRAIN_BUDGET_S, LINGER_S
 from events.receivers import all_receivers
 
 
@@ -19,7 +19,7 @@ def check_timing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
     """E001 to E003: a drain ends before django-q2 stops it, and before its bell rings again."""
     longest_s = max((receiver.time_limit_s for receiver in all_receivers()), default=0)
     # The last claim is made at the end of the budget, and begun at the last moment.
-    drain_s = DRAIN_BUDGET_S + BEGIN_WITHIN_S + longest_s
+    drain_s = DRAIN_BUDGET_S + max(BEGIN_WITHIN_S, LINGER_S) + longest_s
     timeout_s, retry_s = settings.Q_CLUSTER["timeout"], settings.Q_CLUSTER["retry"]
     findings: list[CheckMessage] = []
     if drain_s >= timeout_s:

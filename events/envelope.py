@@ -47,6 +47,14 @@ class Event(Generic[D]):
         }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Addressed(Generic[D]):
+    """An event on its way to one target, for the how-manieth time."""
+
+    event: Event[D]
+    attempt: int  # from 1
+
+
 def to_json(data: object) -> Any:
     """Return an event's data as JSON types: ids and times become strings."""
     return msgspec.to_builtins(data)

@@ -1,7 +1,8 @@
 """Record events and their deliveries with the change; announce them after the commit."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -12,6 +13,7 @@ from events.models import Delivery
 from events.models import Event as EventRow
 
 if TYPE_CHECKING:
+    from events.receivers import Receiver
     from events.signals import EventSignal
 
 D = TypeVar("D")
@@ -42,6 +44,29 @@ def record(
     events = [signal.read(row) for row in rows]
     _announce_on_commit([(signal, event) for event in events])
     return events
+
+
+def deliver_to(receiver: "Receiver", addressed: Iterable[tuple[Event[Any], str]]) -> None:
+    """Owe a targeted receiver events, each for a target: one statement. What it has stays as it is.
+
+    Called in a transaction, in the order of the events of each key: they reach a target in it.
+    """
+    rows = [
+        Delivery(
+            event_id=event.id,
+            receiver=receiver.name,
+            target=target,
+            queue=receiver.queue,
+            type=event.type,
+            version=event.version,
+            key=event.key,
+            position=event.position,
+        )
+        for event, target in addressed
+    ]
+    if rows:
+        Delivery.objects.bulk_create(rows, ignore_conflicts=True)
+        transaction.on_commit(partial(queue.ring, receiver.queue), robust=True)
 
 
 def _origins(count: int, causes: Sequence[Event[Any]] | None) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from events.models import QUEUE_LENGTH, RECEIVER_LENGTH, AbstractProcessedEvent
 from events.retry import RetrySchedule
 from events.signals import EventSignal
 
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., Any])
 
 DEFAULT_TIME_LIMIT_S = 10.0
 
@@ -33,13 +33,14 @@ class Receiver:
 
     name: str  # "coupons.issue_welcome_coupons"
     queue: str  # one cluster of workers serves one queue
-    function: Callable[..., None] = field(repr=False)
+    function: Callable[..., Any] = field(repr=False)
     signals: tuple[EventSignal[Any], ...] = field(repr=False)
     inbox: type[AbstractProcessedEvent] | None
     batch: bool
     guarantee: Guarantee
     retry: RetrySchedule
     time_limit_s: float  # of one call; the receiver is stopped and its work rolled back beyond it
+    targeted: bool = False  # it is owed what `outbox.deliver_to` gives it, and nothing else
 
     def ring(self, sender: object, **kwargs: object) -> None:
         """Ring the bell of its queue. This is what the signal calls after the commit."""
@@ -73,11 +74,17 @@ def background_receiver(
     guarantee: Guarantee = Guarantee.EXACTLY_ONCE,
     retry: RetrySchedule | None = None,
     time_limit_s: float = DEFAULT_TIME_LIMIT_S,
+    targeted: bool = False,
 ) -> Callable[[F], F]:
     """Connect the decorated function to the signals, to run in a worker.
 
     It gets one `Event`, in a transaction of its own; with `batch=True` a sequence of them, in one
     transaction, sorted by position. Events of one key reach it in order.
+
+    With `targeted=True` it listens to no signal: another receiver decides to whom an event goes,
+    and calls `outbox.deliver_to`. It is called as `function(target, addressed)`, in a thread, side
+    by side with other targets; it returns a verdict for each (see `events.delivery.targets`), and
+    must keep to its time limit by itself.
 
     `inbox` is the app's concrete ProcessedEvent; an exactly-once receiver must have one.
     `queue` defaults to the app's label and `name` to "<app label>.<function name>".
@@ -96,6 +103,7 @@ def background_receiver(
             guarantee=Guarantee(guarantee),
             retry=retry or RetrySchedule(),
             time_limit_s=time_limit_s,
+            targeted=targeted,
         )
         _refuse_contradictions(receiver)
         connect_receiver(receiver)
@@ -123,7 +131,7 @@ def disconnect_receiver(name: str) -> None:
         signal.disconnect(dispatch_uid=name)
 
 
-def _app_label(function: Callable[..., None]) -> str:
+def _app_label(function: Callable[..., Any]) -> str:
     config = apps.get_containing_app_config(function.__module__)
     return config.label if config else function.__module__.partition(".")[0]
 
@@ -131,7 +139,9 @@ def _app_label(function: Callable[..., None]) -> str:
 def _refuse_contradictions(receiver: Receiver) -> None:
     exactly_once = receiver.guarantee is Guarantee.EXACTLY_ONCE
     problems = {
-        "names no signal": not receiver.signals,
+        "names no signal": not receiver.signals and not receiver.targeted,
+        "is targeted, so it names no signal and is at_least_once": receiver.targeted
+        and (bool(receiver.signals) or receiver.guarantee is not Guarantee.AT_LEAST_ONCE),
         "is `async def` or yields, so calling it would run nothing; make it an ordinary function": (
             iscoroutinefunction(receiver.function)
             or isgeneratorfunction(receiver.function)

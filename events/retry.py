@@ -33,6 +33,17 @@ class RetryLater(Exception):
         self.seconds = seconds
 
 
+class RetryIn(Exception):
+    """Raised by a receiver with a schedule of its own: it failed, and is to be tried in `seconds`.
+
+    Unlike RetryLater, this counts, and is kept as a failed attempt.
+    """
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
 class PermanentFailure(Exception):
     """Raised by a receiver that can never succeed with this event: no further attempts."""
 

@@ -67,6 +67,7 @@ INSTALLED_APPS = [
     "coupons",
     "points",
     "accounts",
+    "relay",  # after all apps with events: it relays what is declared by then
     "api",
     "events",
     "allauth",
@@ -307,6 +308,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AccountStatus": "accounts.models.AccountStatus",
         "ReferralStatus": "accounts.models.ReferralStatus",
+        "EndpointStateEnum": "relay.endpoints.EndpointState",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -315,6 +317,16 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 REST_KNOX = {"TOKEN_TTL": timedelta(days=30), "AUTO_REFRESH": False}
+
+# --- Relay ------------------------------------------------------------------------------------
+
+# Networks that endpoints may be in though they are not public, such as 10.20.0.0/16.
+RELAY_ALLOWED_NETWORKS = env.list("RELAY_ALLOWED_NETWORKS", default=[])
+RELAY_ALLOW_HTTP = env.bool("RELAY_ALLOW_HTTP", default=False)  # for development: unencrypted
+RELAY_EXCLUDED_APPS: list[str] = []  # whose events stay in the house
+# With which those who decide about risks sign (whsec_…); two while one replaces the other.
+RISK_DECISION_SECRETS = env.list("RISK_DECISION_SECRETS", default=[])
+RISK_CHECK_DEADLINE_S = env.int("RISK_CHECK_DEADLINE_S", default=24 * 3600)
 
 # --- E-mail -----------------------------------------------------------------------------------
 

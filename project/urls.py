@@ -20,6 +20,7 @@ api_v1: list[URLPattern | URLResolver] = [
     path("checkouts/", Checkouts.as_view(), name="api-checkouts"),
     path("checkouts/<uuid:pk>/", CheckoutDetail.as_view(), name="api-checkout"),
     path("me/referrals/", MyReferrals.as_view(), name="api-referrals"),
+    path("", include("relay.api_urls")),
 ]
 
 urlpatterns = [

@@ -4,7 +4,7 @@ A lane is (receiver, target, key). Its deliveries run in the order of `position`
 position (replayed, backfilled) neither waits nor holds others up.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from itertools import count
 from uuid import uuid4
@@ -30,8 +30,21 @@ def claim(queue: str, limit: int) -> list[Delivery]:
     All are of one receiver, and those of a queue take turns. An empty list means that nothing is
     due. Those met that stand behind an earlier unfinished one of their lane become `waiting`.
     """
-    for receiver in _in_turn(active_receivers(queue)):
-        if taken := _claim_for(receiver, limit):
+    for receiver in _in_turn([r for r in active_receivers(queue) if not r.targeted]):
+        if taken := _claim_all_met(due_deliveries(receiver), limit):
+            return taken
+    return []
+
+
+def claim_for_a_target(queue: str, limit: int, *, but: Collection[str]) -> list[Delivery]:
+    """Take, as `claim` does, what is due to targeted receivers: for the target that waits longest.
+
+    Targets in `but` are passed over.
+    """
+    for receiver in _in_turn([r for r in active_receivers(queue) if r.targeted]):
+        due = due_deliveries(receiver).exclude(target__in=but)
+        first = due.order_by("due_at", "pk").values_list("target", flat=True).first()
+        if first is not None and (taken := _claim_all_met(due.filter(target=first), limit)):
             return taken
     return []
 
@@ -44,18 +57,18 @@ def _in_turn(receivers: list[Receiver]) -> list[Receiver]:
     return receivers[first:] + receivers[:first]
 
 
-def _claim_for(receiver: Receiver, limit: int) -> list[Delivery]:
-    """Claim for one receiver. Blocked deliveries hide nobody else: where all met are, look on."""
-    met, taken = _claim_from(receiver, limit, limit)
+def _claim_all_met(due: QuerySet[Delivery], limit: int) -> list[Delivery]:
+    """Claim some of what is due. Blocked ones hide nobody else: where all met are, look on."""
+    met, taken = _claim_from(due, limit, limit)
     while met and not taken:
-        met, taken = _claim_from(receiver, PARK_LIMIT, limit)
+        met, taken = _claim_from(due, PARK_LIMIT, limit)
     return taken
 
 
-def _claim_from(receiver: Receiver, look_at: int, limit: int) -> tuple[int, list[Delivery]]:
+def _claim_from(due: QuerySet[Delivery], look_at: int, limit: int) -> tuple[int, list[Delivery]]:
     """Look at some due deliveries, park the blocked, lease the others. Return how many were met."""
     with transaction.atomic():
-        candidates = _lock_candidates(receiver, look_at)
+        candidates = _lock_candidates(due, look_at)
         runnable = _in_lane_order(candidates)
         _park({delivery.pk for delivery in candidates} - runnable.keys())
         return len(candidates), _lease(_choose(candidates, runnable)[:limit])
@@ -77,9 +90,9 @@ def predecessor() -> Subquery:
     return Subquery(earlier_in_lane().order_by("-position").values("pk")[:1])
 
 
-def _lock_candidates(receiver: Receiver, limit: int) -> list[Delivery]:
-    due = due_deliveries(receiver).annotate(blocked_by=predecessor()).order_by("due_at", "pk")
-    return list(due.select_for_update(skip_locked=True, of=("self",))[:limit])
+def _lock_candidates(due: QuerySet[Delivery], limit: int) -> list[Delivery]:
+    candidates = due.annotate(blocked_by=predecessor()).order_by("due_at", "pk")
+    return list(candidates.select_for_update(skip_locked=True, of=("self",))[:limit])
 
 
 def _in_lane_order(deliveries: Iterable[Delivery]) -> dict[int, Delivery]:

@@ -33,9 +33,13 @@ def due_deliveries(receiver: Receiver) -> QuerySet[Delivery]:
     return claimable_deliveries(receiver).filter(due_at__lte=Now())
 
 
-def has_due_deliveries(queue: str) -> bool:
-    """Tell whether the queue has work now."""
-    return any(due_deliveries(receiver).exists() for receiver in active_receivers(queue))
+def has_due_deliveries(queue: str, *, to_targets: bool = True) -> bool:
+    """Tell whether the queue has work now, that of targeted receivers included or not."""
+    return any(
+        due_deliveries(receiver).exists()
+        for receiver in active_receivers(queue)
+        if to_targets or not receiver.targeted
+    )
 
 
 def stranded_receivers() -> list[str]:

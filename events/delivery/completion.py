@@ -51,7 +51,9 @@ class Completion:
         return added
 
 
-def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit: int) -> int:
+def add_missing_deliveries(
+    receiver: Receiver, events: QuerySet[Event], *, limit: int, target: str = ""
+) -> int:
     """Insert a delivery, due now, for the first of these events that have none to the receiver.
 
     At most `limit` of them, by position, in one short transaction. Return how many; nobody's bell
@@ -59,10 +61,10 @@ def add_missing_deliveries(receiver: Receiver, events: QuerySet[Event], *, limit
     callers at once insert each delivery once, though both may count it.
     """
     columns = ("event_id", "type", "version", "key")
-    missing = list(missing_to(receiver, events).only(*columns).order_by("position")[:limit])
+    missing = list(missing_to(receiver, events, target).only(*columns).order_by("position")[:limit])
     # A list: of an empty one Django makes no transaction, and SQLite has only one to give.
     Delivery.objects.bulk_create(
-        [out_of_order(receiver, event) for event in missing], ignore_conflicts=True
+        [out_of_order(receiver, event, target) for event in missing], ignore_conflicts=True
     )
     return len(missing)
 
@@ -79,20 +81,21 @@ def _last_before(events: QuerySet[Event], moment: Any) -> int:
     return earlier.values_list("position", flat=True).first() or 0
 
 
-def missing_to(receiver: Receiver, events: QuerySet[Event]) -> QuerySet[Event]:
+def missing_to(receiver: Receiver, events: QuerySet[Event], target: str = "") -> QuerySet[Event]:
     """Narrow to the events that the receiver was neither given nor has applied (and pruned)."""
-    this = {"event_id": OuterRef("event_id"), "receiver": receiver.name, "target": ""}
+    this = {"event_id": OuterRef("event_id"), "receiver": receiver.name, "target": target}
     missing = events.filter(~Exists(Delivery.objects.filter(**this)))
     if receiver.inbox is None:
         return missing
     return missing.filter(~Exists(receiver.inbox._default_manager.filter(**this)))
 
 
-def out_of_order(receiver: Receiver, event: Event) -> Delivery:
+def out_of_order(receiver: Receiver, event: Event, target: str = "") -> Delivery:
     """Return an unsaved delivery, due now, that stands in no lane."""
     return Delivery(
         event_id=event.event_id,
         receiver=receiver.name,
+        target=target,
         queue=receiver.queue,
         type=event.type,
         version=event.version,

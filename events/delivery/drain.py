@@ -11,24 +11,26 @@ from datetime import datetime
 from django.utils import timezone
 
 from events import queue as doorbell
-from events.delivery import settle
+from events.delivery import settle, verdicts
 from events.delivery.claim import LEASE_S, claim
 from events.delivery.claimable import has_due_deliveries
 from events.delivery.conflict import is_conflict, is_database_well, is_full, repeated
 from events.delivery.effects import apply, time_limit_s
-from events.delivery.failure import Failure, describe
+from events.delivery.failure import describe
 from events.delivery.pace import Pace
 from events.delivery.progress import told
 from events.delivery.stopping import is_stopping
+from events.delivery.targets import TargetCalls
 from events.delivery.turns import turn
+from events.delivery.verdicts import hand_back
 from events.models import Delivery
 from events.receivers import Guarantee, Receiver, get_receiver
-from events.retry import PermanentFailure, RetryLater
 
 logger = logging.getLogger(__name__)
 
 DRAIN_BUDGET_S = 20.0
 BEGIN_WITHIN_S = LEASE_S / 3  # what has not begun by then is handed back
+LINGER_S = 17.0  # beyond the budget, while calls to targets are under way: as long as one takes
 CONFLICT_DELAY_S = 1.0
 
 Lane = tuple[str, str, str]
@@ -42,19 +44,38 @@ def drain(queue: str, budget_s: float = DRAIN_BUDGET_S) -> int:
 
 def _drain(queue: str, budget_s: float) -> int:
     deadline = time.monotonic() + budget_s
+    calls = TargetCalls(queue)
+    try:
+        done = _work(queue, deadline, calls)
+    finally:
+        calls.join()
+    return done + calls.done
+
+
+def _work(queue: str, deadline: float, calls: TargetCalls) -> int:
+    """Deliver what is due, and begin calls to targets. Return how many of the former are done."""
     pace = Pace()
     done = 0
-    while time.monotonic() < deadline and not is_stopping():
+    calling = calls.begin()
+    # Calls that take long keep a drain beyond its budget: others are not to wait for them.
+    while time.monotonic() < deadline + calling * LINGER_S and not is_stopping():
         told().busy_for(0)  # here too: the wait for a turn comes before the claim's own stamp
+        if calling and not has_due_deliveries(queue, to_targets=False):
+            calls.wait()  # and look again, without writing
+            calling = calls.begin()
+            continue
         limit = pace.limit
         with turn():
             deliveries = repeated(lambda limit=limit: claim(queue, limit))  # type: ignore[misc]
-        if not deliveries:
+        if not deliveries and not calling:
             return done
+        if not deliveries:
+            continue
         if len(deliveries) == limit:
             doorbell.ring(queue)  # a long queue is worth another worker
         done += _deliver(deliveries, pace)
         pace.adapt(len(deliveries))
+        calling = calls.begin()
     if not is_stopping() and has_due_deliveries(queue):
         doorbell.ring(queue)
     return done
@@ -85,9 +106,9 @@ class _ClaimRun:
         What stands behind a failure in its lane, or would begin too late, is handed back.
         """
         free = [d for d in deliveries if _lane(d) not in self.failed_lanes]
-        _hand_back([d for d in deliveries if _lane(d) in self.failed_lanes])
+        hand_back([d for d in deliveries if _lane(d) in self.failed_lanes])
         if self._is_too_late():
-            return _hand_back(free)
+            return hand_back(free)
         if not free:
             return None
         told().busy_for(time_limit_s(receiver))
@@ -124,7 +145,7 @@ class _ClaimRun:
         elif len(deliveries) == 1:
             self._fail(receiver, deliveries[0], error, started_at)
         elif self._is_too_late():  # one of them took all the time: each runs alone next
-            _hand_back(deliveries, run_alone=True)
+            hand_back(deliveries, run_alone=True)
         else:
             middle = len(deliveries) // 2
             self.deliver_together(receiver, deliveries[:middle])
@@ -147,7 +168,7 @@ class _ClaimRun:
             return self._fail(receiver, deliveries[0], error, started_at)
         logger.warning("%s: handed back after conflicts: %s", receiver.name, error)
         self.failed_lanes.update(map(_lane, deliveries))
-        return _hand_back(
+        return hand_back(
             deliveries,
             delay_s=CONFLICT_DELAY_S,
             run_alone=True if again else None,
@@ -158,29 +179,7 @@ class _ClaimRun:
         self, receiver: Receiver, delivery: Delivery, error: Exception, started_at: datetime
     ) -> None:
         self.failed_lanes.add(_lane(delivery))
-        if isinstance(error, settle.LeaseLost):
-            logger.warning("%s: delivery %s: %s", receiver.name, delivery.pk, error)
-        elif isinstance(error, RetryLater):
-            _hand_back([delivery], delay_s=error.seconds, run_alone=False)
-        else:
-            retry_in_s = _retry_in_s(receiver, delivery, error)
-            failure = describe(error)
-            repeated(
-                lambda: settle.fail(delivery, failure, started_at=started_at, retry_in_s=retry_in_s)
-            )
-            _log_failure(delivery, error, retry_in_s)
-
-
-def _hand_back(
-    deliveries: Sequence[Delivery],
-    *,
-    delay_s: float = 0,
-    run_alone: bool | None = None,
-    excuse: Failure | None = None,
-) -> None:
-    repeated(
-        lambda: settle.hand_back(deliveries, delay_s=delay_s, run_alone=run_alone, excuse=excuse)
-    )
+        verdicts.give(receiver, delivery, error, started_at)
 
 
 def _lane(delivery: Delivery) -> Lane:
@@ -188,29 +187,3 @@ def _lane(delivery: Delivery) -> Lane:
     if delivery.position is None:
         return ("", "", f"delivery {delivery.pk}")
     return (delivery.receiver, delivery.target, delivery.key)
-
-
-def _retry_in_s(receiver: Receiver, delivery: Delivery, error: Exception) -> float | None:
-    """Return the seconds until the next attempt, or None where the delivery is dead."""
-    final = (
-        isinstance(error, PermanentFailure)
-        or receiver.guarantee is Guarantee.AT_MOST_ONCE
-        or receiver.retry.is_exhausted(delivery.attempts)
-    )
-    return None if final else receiver.retry.delay_s(delivery.attempts)
-
-
-def _log_failure(delivery: Delivery, error: Exception, retry_in_s: float | None) -> None:
-    outlook = (
-        f"is dead; `manage.py replay --event {delivery.event_id}` puts it back"
-        if retry_in_s is None
-        else f"is tried again in {retry_in_s:.0f} s"
-    )
-    logger.error(
-        "%s failed on event %s (attempt %d: %s) and %s.",
-        delivery.receiver,
-        delivery.event_id,
-        delivery.attempts,
-        type(error).__name__,
-        outlook,
-    )

@@ -76,7 +76,7 @@ def _finish(deliveries: Sequence[Delivery]) -> None:
 
 
 def _run(receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
-    events = [_envelope(delivery) for delivery in sorted(deliveries, key=_position)]
+    events = [envelope_of(delivery) for delivery in sorted(deliveries, key=_position)]
     if not events:
         return
     with context.handling(tuple(events)):
@@ -104,7 +104,8 @@ def time_limit_s(receiver: Receiver) -> float:
     return receiver.time_limit_s
 
 
-def _envelope(delivery: Delivery) -> Event[Any]:
+def envelope_of(delivery: Delivery) -> Event[Any]:
+    """Return a delivery's event as receivers get it. Raises as `EventSignal.read` does."""
     return get_signal(delivery.type).read(delivery.event)
 
 

@@ -24,12 +24,14 @@ from accounts.signals import (
     AccountFlagged,
     ReferralApproved,
     ReferralVoided,
+    RiskCheckRequested,
     RiskDecided,
     account_cleared,
     account_closed,
     account_flagged,
     referral_approved,
     referral_voided,
+    risk_check_requested,
     risk_decided,
 )
 from coupons import bulk_issuing, lifecycle, redeeming
@@ -43,6 +45,9 @@ from points import spending
 from points.models import Entry, RewardRule
 from project import checkouts
 from project.models import Checkout
+from relay import health
+from relay import services as relay
+from relay.endpoints import DisabledReason
 from tests.coupons.factories import make_coupon, make_decision
 from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.points.factories import credit
@@ -276,6 +281,25 @@ def void_a_reward(scene: Scene) -> None:
     referrals.void_referral(invitee_id=invitee.pk, reason="fraud")
 
 
+def ask_about_risk(scene: Scene) -> None:
+    """Have somebody judged."""
+    with transaction.atomic():
+        risk_check_requested.publish(
+            RiskCheckRequested(user_id=scene.inviter.pk, signals=["disposable_domain"])
+        )
+
+
+def lose_an_endpoint(scene: Scene) -> None:
+    """Disable an endpoint, which asked for nothing that happens here."""
+    created = relay.create_endpoint(
+        name=f"Endpoint {next(_numbers)}",
+        url="https://gone.example/",
+        event_types=["accounts.account_closed"],
+        owner_email="owner@example.com",
+    )
+    health.disable(created.endpoint, DisabledReason.GONE)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -283,6 +307,7 @@ def let_happen(scene: Scene) -> None:
 
 
 STIMULI: dict[str, Callable[[Scene], object]] = {
+    "accounts.risk_check_requested": ask_about_risk,
     "accounts.user_registered": register_invited,
     "accounts.account_flagged": flag_account,
     "accounts.account_cleared": clear_account,
@@ -307,6 +332,7 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "points.points_spend_rolled_back": undo_spending,
     "project.checkout_started": start_checkout,
     "project.checkout_refused": refuse_checkout,
+    "relay.endpoint_disabled": lose_an_endpoint,
     "probe.happened": let_happen,
     "probe.followed": let_happen,  # what `record` publishes
 }

@@ -17,9 +17,14 @@ from typing import Any, ClassVar
 
 from tests.servers.postgres import Postgres
 from tests.servers.process import HOST, ServerProcess, die_with_parent, remove_tree
+from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.valkey import Valkey
 
-KINDS: dict[str, type[ServerProcess]] = {"postgres": Postgres, "valkey": Valkey}
+KINDS: dict[str, type[ServerProcess]] = {
+    "postgres": Postgres,
+    "rabbitmq": RabbitMQ,
+    "valkey": Valkey,
+}
 REQUEST_S = 5.0
 
 

@@ -1,0 +1,176 @@
+"""Endpoints and risk checks in the admin site. A secret is shown once: when it was just made."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
+from relay import services
+from relay.endpoints import Endpoint, default_schedule
+from relay.models import ProcessedEvent
+from relay.risk import ReceivedMessage, RiskCheck
+from relay.validation import relayable_signals
+
+REPLAY_DAYS = 1
+
+
+class EndpointForm(forms.ModelForm[Endpoint]):
+    """An endpoint's settings. A password in the URL is kept, and not shown again."""
+
+    event_types = forms.MultipleChoiceField(
+        label=_("Event types"), widget=forms.CheckboxSelectMultiple
+    )
+    schedule_s = forms.JSONField(
+        label=_("Schedule"),
+        initial=default_schedule,
+        help_text=_("Seconds before each attempt; the last one stands for those that follow."),
+    )
+
+    class Meta:
+        model = Endpoint
+        fields = ("name", "url", "event_types", "owner_email", "max_attempts", "schedule_s")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "event_types" in self.fields:  # whoever may only look gets no fields
+            choices = [(signal.type, signal.type) for signal in relayable_signals()]
+            self.fields["event_types"].choices = choices  # type: ignore[attr-defined]
+
+    def clean(self) -> dict[str, Any] | None:
+        """Ask the services' own rules, field by field."""
+        cleaned = super().clean() or self.cleaned_data
+        for name, clean in services.CLEANERS.items():
+            if name in cleaned:
+                try:
+                    clean(cleaned[name])
+                except ValidationError as error:
+                    self.add_error(name, error)
+        return cleaned
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(admin.ModelAdmin[Endpoint]):
+    """Other systems that get events."""
+
+    form = EndpointForm
+    list_display = ("name", "url", "state", "disabled_reason", "failing_since", "rests_until")
+    list_filter = ("state",)
+    search_fields = ("name",)
+    show_full_result_count = False
+    fields = (*EndpointForm.Meta.fields, "state", "disabled_reason", "log", "updated_at")
+    readonly_fields = ("state", "disabled_reason", "log", "updated_at")
+    actions = ("enable", "disable", "send_test", "rotate", "replay_day")
+
+    @admin.display(description=_("attempts"))
+    def log(self, endpoint: Endpoint) -> str:
+        """Link to what was sent, and what failed."""
+        if endpoint.created_at is None or endpoint._state.adding:
+            return "-"
+        listing = reverse("admin:events_delivery_changelist")
+        return format_html(
+            '<a href="{}?receiver={}&amp;target={}">{}</a>',
+            listing,
+            services.SEND_RECEIVER,
+            endpoint.pk,
+            _("Deliveries and their failed attempts"),
+        )
+
+    def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
+        """Save through the services; show a new endpoint's secret."""
+        values = {name: form.cleaned_data[name] for name in EndpointForm.Meta.fields}
+        if change:
+            if "url" not in form.changed_data:
+                del values["url"]  # it would take the password away
+            services.change_endpoint(endpoint_id=obj.pk, **values)
+            return
+        created = services.create_endpoint(**values)
+        obj.pk = created.endpoint.pk
+        self._show(request, created.endpoint, created.secret)
+
+    def delete_model(self, request: HttpRequest, obj: Endpoint) -> None:
+        """Delete through the services."""
+        services.delete_endpoint(endpoint_id=obj.pk, by=request.user.get_username())
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        """Delete through the services, one by one."""
+        for endpoint in queryset:
+            self.delete_model(request, endpoint)
+
+    @admin.action(description=_("Enable"), permissions=["change"])
+    def enable(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        """Send events again."""
+        for endpoint in queryset:
+            if services.enable_endpoint(endpoint_id=endpoint.pk):
+                self._tell(request, endpoint, _("Enabled."))
+
+    @admin.action(description=_("Disable"), permissions=["change"])
+    def disable(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        """Send no more events."""
+        for endpoint in queryset:
+            if services.disable_endpoint(endpoint_id=endpoint.pk):
+                self._tell(request, endpoint, _("Disabled."))
+
+    @admin.action(description=_("Send a test event"), permissions=["change"])
+    def send_test(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        """Send a test event to each."""
+        for endpoint in queryset:
+            services.test_endpoint(endpoint_id=endpoint.pk)
+            self._tell(request, endpoint, _("A test event is on its way; see its attempts."))
+
+    @admin.action(description=_("Give a new secret"), permissions=["change"])
+    def rotate(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        """Give each a new secret, and show it."""
+        for endpoint in queryset:
+            self._show(request, endpoint, services.rotate_secret(endpoint_id=endpoint.pk))
+
+    def has_replay_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may send events once more."""
+        return request.user.has_perm("relay.replay_endpoint")
+
+    @admin.action(description=_("Replay the last 24 hours"), permissions=["replay"])
+    def replay_day(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+        """Send everything of the last day once more."""
+        since = timezone.now() - timedelta(days=REPLAY_DAYS)
+        for endpoint in queryset:
+            count = services.replay_endpoint(endpoint_id=endpoint.pk, since=since)
+            self._tell(request, endpoint, _("%(count)d events replayed.") % {"count": count})
+
+    def _show(self, request: HttpRequest, endpoint: Endpoint, secret: str) -> None:
+        text = _("Its secret, shown this once: %(secret)s") % {"secret": secret}
+        self._tell(request, endpoint, text, messages.WARNING)
+
+    def _tell(
+        self, request: HttpRequest, endpoint: Endpoint, text: Any, level: int = messages.SUCCESS
+    ) -> None:
+        self.message_user(request, f"{endpoint.name}: {text}", level)
+
+
+@admin.register(RiskCheck)
+class RiskCheckAdmin(PersonalAdmin):
+    """What was asked about people, and what was answered."""
+
+    list_display = ("id", "user", "state", "decision", "requested_at", "deadline_at", "answered_at")
+    list_filter = ("state", "decision")
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+
+
+@admin.register(ReceivedMessage)
+class ReceivedMessageAdmin(ReadOnlyAdmin):
+    """The signed messages that were applied."""
+
+    list_display = ("message_id", "received_at")
+    search_fields = ("message_id__exact",)
+    search_help_text = _("Message id, whole")
+
+
+admin.site.register(ProcessedEvent, ProcessedEventAdmin)

@@ -1,0 +1,377 @@
+"""The relay over the API: endpoints for staff, and answers of other systems."""
+
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db.models import QuerySet
+from django.http import Http404
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import cache_control
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from rest_framework import generics, permissions, serializers, status
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.queries import accounts_by_id
+from api.idempotency import idempotent
+from events.models import Attempt
+from relay import risk_checks, services
+from relay.endpoints import DisabledReason, Endpoint, EndpointState
+from relay.fields import StrictCharField, StrictIntegerField, UserIdField
+from relay.inbound import require_signature
+
+REASON_LENGTH = 200
+
+_no_store = method_decorator(cache_control(no_store=True), name="dispatch")
+
+
+class RiskDecisions(APIView):
+    """`risk-decisions/`."""
+
+    authentication_classes = ()
+    permission_classes = (permissions.AllowAny,)  # the signature is what counts
+
+    @extend_schema_serializer(component_name="RiskDecision")
+    class Input(serializers.Serializer[Any]):
+        """What was decided about an account."""
+
+        user = UserIdField(help_text="The account's id.")
+        decision = serializers.ChoiceField(choices=["flag", "clear"])
+        reason = StrictCharField(max_length=REASON_LENGTH)
+
+        def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+            """Refuse fields that are not of the contract: a typo must not go unnoticed."""
+            unknown = sorted(set(self.initial_data) - set(self.fields))
+            if unknown:
+                text = _("This field is not known.")
+                raise serializers.ValidationError(
+                    {name: serializers.ErrorDetail(text, "unknown_field") for name in unknown}
+                )
+            return attrs
+
+        def validate_user(self, value: UUID) -> UUID:
+            """Refuse an account that does not exist."""
+            if value not in accounts_by_id([value]):
+                raise serializers.ValidationError(
+                    _("There is no such account."), code="unknown_user"
+                )
+            return value
+
+    @extend_schema_serializer(component_name="RiskDecisionReceived")
+    class Output(serializers.Serializer[Any]):
+        """The same for a message that was received before."""
+
+        id = serializers.CharField(help_text="The message's webhook-id.")
+
+    @extend_schema(
+        operation_id="receive_risk_decision",
+        summary="Answer a risk check",
+        auth=[],
+        request=Input,
+        responses={202: Output},
+    )
+    def post(self, request: Request) -> Response:
+        """Take a decision, signed with Standard Webhooks headers. The same id has one effect."""
+        message_id = require_signature(request._request, settings.RISK_DECISION_SECRETS)
+        return self._receive(request, message_id)
+
+    @idempotent
+    def _receive(self, request: Request, message_id: str) -> Response:
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        risk_checks.receive_decision(
+            message_id=message_id,
+            user_id=data.validated_data["user"],
+            decision=data.validated_data["decision"],
+            reason=data.validated_data["reason"],
+        )
+        return Response({"id": message_id}, status=status.HTTP_202_ACCEPTED)
+
+
+class MayOperateEndpoints(permissions.DjangoModelPermissions):
+    """Django's own permissions on endpoints, that to view them included."""
+
+    perms_map = {  # noqa: RUF012  as the library types it
+        **permissions.DjangoModelPermissions.perms_map,
+        "GET": ["relay.view_endpoint"],
+        "HEAD": ["relay.view_endpoint"],
+    }
+
+
+class MayTestEndpoints(permissions.BasePermission):
+    """To send a test event is to change nothing, but not for everybody."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Tell whether the caller may change endpoints."""
+        return bool(request.user and request.user.has_perm("relay.change_endpoint"))
+
+
+class MayReplayEndpoints(permissions.BasePermission):
+    """Who may send events once more."""
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Tell whether the caller may replay."""
+        return bool(request.user and request.user.has_perm("relay.replay_endpoint"))
+
+
+@extend_schema_serializer(component_name="Endpoint")
+class EndpointOutput(serializers.ModelSerializer[Endpoint]):
+    """Where events are sent. Secrets are not shown."""
+
+    id = serializers.CharField(source="pk")
+    event_types = serializers.ListField(child=serializers.CharField())
+    state = serializers.ChoiceField(choices=EndpointState.values)
+    disabled_reason = serializers.ChoiceField(
+        choices=["", *DisabledReason.values], help_text="Empty where it is enabled."
+    )
+    schedule_s = serializers.ListField(child=serializers.IntegerField())
+
+    class Meta:
+        model = Endpoint
+        fields = (
+            "id",
+            "name",
+            "url",
+            "event_types",
+            "owner_email",
+            "state",
+            "disabled_reason",
+            "max_attempts",
+            "schedule_s",
+            "failing_since",
+            "rests_until",
+            "created_at",
+            "updated_at",
+        )
+
+
+@extend_schema_serializer(component_name="EndpointRequest")
+class EndpointInput(serializers.Serializer[Any]):
+    """An endpoint's settings."""
+
+    name = StrictCharField(max_length=100)
+    url = StrictCharField(help_text="The scheme chooses the transport. A password is not shown.")
+    event_types = serializers.ListField(child=StrictCharField(), max_length=200)
+    owner_email = serializers.EmailField(help_text="Told when the endpoint is disabled.")
+    max_attempts = StrictIntegerField(required=False)
+    schedule_s = serializers.ListField(
+        child=StrictIntegerField(), required=False, help_text="Seconds before each attempt."
+    )
+
+
+class EndpointChanges(EndpointInput):
+    """An endpoint's settings, and whether it is enabled."""
+
+    state = serializers.ChoiceField(choices=EndpointState.values, required=False)
+
+
+@extend_schema_serializer(component_name="EndpointSecret")
+class SecretOutput(serializers.Serializer[Any]):
+    """The secret that messages are signed with, shown this once."""
+
+    secret = serializers.CharField()
+
+
+@_no_store
+class Endpoints(generics.ListAPIView[Endpoint]):
+    """`endpoints/`."""
+
+    permission_classes = (MayOperateEndpoints,)
+    queryset = Endpoint.objects.all()
+    serializer_class = EndpointOutput
+    ordering = "-id"
+
+    @extend_schema_serializer(component_name="EndpointCreated")
+    class Created(EndpointOutput):
+        """A new endpoint, with the secret that is shown this once."""
+
+        secret = serializers.CharField()
+
+        class Meta(EndpointOutput.Meta):
+            fields = (*EndpointOutput.Meta.fields, "secret")  # type: ignore[assignment]
+
+    @extend_schema(operation_id="endpoints", summary="List endpoints")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """List endpoints, newest first."""
+        return super().get(request, *args, **kwargs)
+
+    @extend_schema(
+        operation_id="create_endpoint",
+        summary="Create an endpoint",
+        request=EndpointInput,
+        responses={201: Created},
+    )
+    def post(self, request: Request) -> Response:
+        """Create an endpoint, and return its secret. An Idempotency-Key is not taken here."""
+        data = EndpointInput(data=request.data)
+        data.is_valid(raise_exception=True)
+        created = _validated(services.create_endpoint, **data.validated_data)
+        output = {**EndpointOutput(created.endpoint).data, "secret": created.secret}
+        return Response(output, status=status.HTTP_201_CREATED)
+
+
+class OneEndpoint(generics.GenericAPIView[Endpoint]):
+    """`endpoints/{id}/`."""
+
+    permission_classes = (MayOperateEndpoints,)
+    queryset = Endpoint.objects.all()
+    serializer_class = EndpointOutput
+
+    @extend_schema(operation_id="endpoint", summary="One endpoint")
+    def get(self, request: Request, pk: UUID) -> Response:
+        """Return an endpoint."""
+        return Response(EndpointOutput(self.get_object()).data)
+
+    @extend_schema(
+        operation_id="change_endpoint",
+        summary="Change an endpoint",
+        request=EndpointChanges,
+        responses=EndpointOutput,
+    )
+    def patch(self, request: Request, pk: UUID) -> Response:
+        """Change what is given; `state` enables or disables it."""
+        self.get_object()
+        data = EndpointChanges(data=request.data, partial=True)
+        data.is_valid(raise_exception=True)
+        changes = dict(data.validated_data)
+        state = changes.pop("state", None)
+        _validated(services.change_endpoint, endpoint_id=pk, **changes)
+        if state == EndpointState.ENABLED:
+            services.enable_endpoint(endpoint_id=pk)
+        elif state == EndpointState.DISABLED:
+            services.disable_endpoint(endpoint_id=pk)
+        return Response(EndpointOutput(self.get_object()).data)
+
+    @extend_schema(operation_id="delete_endpoint", summary="Delete an endpoint")
+    def delete(self, request: Request, pk: UUID) -> Response:
+        """Delete an endpoint; what it was owed is skipped."""
+        self.get_object()
+        services.delete_endpoint(endpoint_id=pk, by=request.user.get_username())
+        return Response(status=status.HTTP_204_NO_CONTENT)
+
+
+@_no_store
+class EndpointSecret(APIView):
+    """`endpoints/{id}/secret/`."""
+
+    permission_classes = (MayTestEndpoints,)
+
+    @extend_schema(
+        operation_id="rotate_endpoint_secret",
+        summary="Give an endpoint a new secret",
+        request=None,
+        responses={201: SecretOutput},
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Return a new secret. For a day messages are signed with the former one too."""
+        try:
+            secret = services.rotate_secret(endpoint_id=pk)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response({"secret": secret}, status=status.HTTP_201_CREATED)
+
+
+class EndpointTest(APIView):
+    """`endpoints/{id}/test/`."""
+
+    permission_classes = (MayTestEndpoints,)
+
+    @extend_schema_serializer(component_name="EndpointTested")
+    class Output(serializers.Serializer[Any]):
+        """The test event: its deliveries and attempts tell how it went."""
+
+        event = serializers.CharField()
+
+    @extend_schema(
+        operation_id="test_endpoint",
+        summary="Send a test event",
+        request=None,
+        responses={202: Output},
+    )
+    @idempotent
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Send a test event, also to a disabled endpoint."""
+        try:
+            event_id = services.test_endpoint(endpoint_id=pk)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response({"event": str(event_id)}, status=status.HTTP_202_ACCEPTED)
+
+
+class EndpointReplay(APIView):
+    """`endpoints/{id}/replay/`."""
+
+    permission_classes = (MayReplayEndpoints,)
+
+    @extend_schema_serializer(component_name="EndpointReplayRequest")
+    class Input(serializers.Serializer[Any]):
+        """By when the events occurred."""
+
+        since = serializers.DateTimeField(help_text="Included.")
+        until = serializers.DateTimeField(required=False, help_text="Excluded; now by default.")
+
+    @extend_schema_serializer(component_name="EndpointReplayed")
+    class Output(serializers.Serializer[Any]):
+        """How many events are sent."""
+
+        replayed = serializers.IntegerField()
+
+    @extend_schema(
+        operation_id="replay_endpoint",
+        summary="Send events once more",
+        request=Input,
+        responses={202: Output},
+    )
+    def post(self, request: Request, pk: UUID) -> Response:
+        """Send everything of a span of time that the endpoint asked for, once more."""
+        data = self.Input(data=request.data)
+        data.is_valid(raise_exception=True)
+        try:
+            replayed = services.replay_endpoint(endpoint_id=pk, **data.validated_data)
+        except Endpoint.DoesNotExist:
+            raise Http404 from None
+        return Response({"replayed": replayed}, status=status.HTTP_202_ACCEPTED)
+
+
+class EndpointAttempts(generics.ListAPIView[Attempt]):
+    """`endpoints/{id}/attempts/`."""
+
+    permission_classes = (MayOperateEndpoints,)
+    queryset = Endpoint.objects.all()  # type: ignore[assignment]  # whose permissions count
+    ordering = "-id"
+
+    @extend_schema_serializer(component_name="EndpointAttempt")
+    class Output(serializers.ModelSerializer[Attempt]):
+        """A failed attempt to send an event."""
+
+        event = serializers.CharField(source="delivery.event_id")
+        type = serializers.CharField(source="delivery.type")
+        state = serializers.CharField(source="delivery.state", help_text="What became of it since.")
+        error = serializers.CharField(source="error_message")
+
+        class Meta:
+            model = Attempt
+            fields = ("event", "type", "state", "number", "started_at", "ended_at", "error")
+
+    serializer_class = Output
+
+    def get_queryset(self) -> QuerySet[Attempt]:
+        """Return the failed attempts of one endpoint. Raises Http404 where there is none."""
+        return services.attempts_of(generics.get_object_or_404(Endpoint, pk=self.kwargs["pk"]))
+
+    @extend_schema(operation_id="endpoint_attempts", summary="Failed attempts")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """List the failed attempts of an endpoint, newest first."""
+        return super().get(request, *args, **kwargs)
+
+
+def _validated(service: Any, **values: Any) -> Any:
+    """Call a service; its refusal is the API's."""
+    try:
+        return service(**values)
+    except DjangoValidationError as error:
+        raise serializers.ValidationError(serializers.as_serializer_error(error)) from None

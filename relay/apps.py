@@ -1,0 +1,21 @@
+from importlib import import_module
+
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class RelayConfig(AppConfig):
+    """Events leave the house, and answers come back in."""
+
+    name = "relay"
+    verbose_name = _("Relay")
+
+    def ready(self) -> None:
+        """Connect the receivers; register checks, invariants, and what `explain` tells.
+
+        Last of the apps with events: what is declared by now is what can be relayed.
+        """
+        import_module("relay.receivers")
+        import_module("relay.checks")
+        import_module("relay.invariants")
+        import_module("relay.explain")

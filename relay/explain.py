@@ -1,0 +1,47 @@
+"""What relay tells when somebody asks what happened to a user."""
+
+from uuid import UUID
+
+from events.operations.explain import Fact, Remark, Subject, Told, teller
+from relay.risk import RiskCheck, RiskCheckState
+
+MAX_CHECKS = 50  # of one person: the newest
+
+
+@teller
+def tell(subject: Subject) -> Told:
+    """Tell every risk check of the person, and what came of it."""
+    checks = _checks(subject.key)
+    return Told(
+        facts=[fact for check in checks for fact in _facts(check)],
+        remarks=[_remark(check) for check in checks],
+    )
+
+
+def _checks(key: str) -> list[RiskCheck]:
+    try:
+        checks = RiskCheck.objects.filter(user=UUID(key))
+    except ValueError:  # an event about something else
+        return []
+    return list(checks.order_by("-pk")[:MAX_CHECKS])
+
+
+def _facts(check: RiskCheck) -> list[Fact]:
+    happened = [
+        (check.timed_out_at, "nobody has answered the risk check in time"),
+        (check.answered_at, f"the risk check was answered: {check.decision}"),
+    ]
+    return [
+        Fact(at=at, text=f"relay: {text}", event_id=check.event_id) for at, text in happened if at
+    ]
+
+
+def _remark(check: RiskCheck) -> Remark:
+    deadline = check.deadline_at.isoformat(timespec="seconds")
+    texts = {
+        RiskCheckState.WAITING: f"A risk check waits for its answer until {deadline}.",
+        RiskCheckState.ANSWERED: f"A risk check was answered: {check.decision}.",
+        RiskCheckState.TIMED_OUT: "A risk check got no answer in time; one may still come.",
+        RiskCheckState.ANSWERED_LATE: f"A risk check was answered late: {check.decision}.",
+    }
+    return Remark(text=texts[RiskCheckState(check.state)], event_id=check.event_id)

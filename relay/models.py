@@ -1,0 +1,14 @@
+"""Endpoints, risk checks, what came in, and the app's inbox."""
+
+from events.models import AbstractProcessedEvent
+from relay.endpoints import Endpoint
+from relay.risk import ReceivedMessage, RiskCheck
+
+__all__ = ["Endpoint", "ProcessedEvent", "ReceivedMessage", "RiskCheck"]
+
+
+class ProcessedEvent(AbstractProcessedEvent):
+    """The events that this app's receivers have applied."""
+
+    class Meta(AbstractProcessedEvent.Meta):
+        abstract = False

@@ -1,0 +1,1 @@
+"""How events travel: one module for each kind of system. See `relay.transport`."""

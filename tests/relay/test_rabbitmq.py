@@ -1,0 +1,142 @@
+"""Events reach a real RabbitMQ: confirmed, routed, in order, and through a restart of it."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+
+from events.delivery.drain import drain as drain_queue
+from events.models import Attempt, Delivery, DeliveryState
+from relay.endpoints import Endpoint
+from relay.sending import body_of
+from relay.transports import amqp
+from tests.conftest import Drain
+from tests.probe.observe import make_due
+from tests.relay.arrivals import check_arrivals, register_many
+from tests.relay.conftest import Register, Subscribe
+from tests.servers import rabbitmq
+from tests.servers.client import Server, new_server
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(not rabbitmq.PROGRAM.exists(), reason=rabbitmq.MISSING),
+]
+
+EXCHANGE, QUEUE = "usher", "crm"
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Server]:
+    """Return a RabbitMQ of these tests' own: it takes long to start."""
+    server, discard = new_server("rabbitmq")
+    yield server
+    discard()
+
+
+@pytest.fixture
+def channel(broker: Server) -> Iterator[Any]:
+    """Return a channel of a subscriber whose queue gets all registrations, empty at first."""
+    with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        channel = connection.channel()
+        channel.exchange_declare(EXCHANGE, "topic", durable=True)
+        channel.queue_declare(QUEUE, durable=True)
+        channel.queue_bind(QUEUE, EXCHANGE, "accounts.user_registered")
+        channel.queue_purge(QUEUE)
+        yield channel
+
+
+def arrived(broker: Server) -> list[tuple[Any, Any, bytes]]:
+    """Take all messages out of the queue."""
+    with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
+        channel, messages = connection.channel(), []
+        while (message := channel.basic_get(QUEUE, auto_ack=True))[0] is not None:
+            messages.append(message)
+    return messages
+
+
+def test_an_event_arrives_with_its_id_under_its_type(
+    drain: Drain, broker: Server, channel: Any, subscribe: Subscribe, register: Register
+) -> None:
+    subscribe(broker.url)
+    event = register()
+
+    drain()
+
+    [(method, properties, body)] = arrived(broker)
+    assert method.routing_key == "accounts.user_registered"
+    assert properties.message_id == str(event.id)
+    assert properties.delivery_mode == 2
+    assert body == body_of(event)
+
+
+def test_what_no_queue_takes_is_a_failed_attempt(
+    drain: Drain, broker: Server, channel: Any, subscribe: Subscribe, register: Register
+) -> None:
+    channel.queue_unbind(QUEUE, EXCHANGE, "accounts.user_registered")
+    subscribe(broker.url)
+    register()
+
+    drain()
+
+    assert "has no queue for accounts.user_registered" in Attempt.objects.get().error_message
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("/", "/?exchange=elsewhere"), "NOT_FOUND"),
+        (("guest:guest", "guest:wrong"), "ACCESS_REFUSED"),
+    ],
+)
+def test_a_broker_that_refuses_is_a_failed_attempt_that_tells_no_password(
+    drain: Drain,
+    broker: Server,
+    channel: Any,
+    subscribe: Subscribe,
+    register: Register,
+    change: tuple[str, str],
+    sentence: str,
+) -> None:
+    head, _, tail = broker.url.rpartition(change[0])
+    subscribe(head + change[1] + tail)
+    register()
+
+    drain()
+
+    attempt = Attempt.objects.get()
+    assert sentence in attempt.error_message
+    assert "wrong" not in attempt.error_message + attempt.traceback
+
+
+@pytest.mark.faults
+@pytest.mark.long
+def test_all_events_arrive_through_a_restart_in_their_midst(
+    broker: Server, channel: Any, subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel.connection.close()
+    subscribe(broker.url, schedule_s=[0], max_attempts=50)
+    events = register_many()
+    published = 0
+    publish = amqp._publish
+
+    def stop_in_the_midst(*args: Any) -> Any:
+        nonlocal published
+        published += 1
+        if published == len(events) // 3:
+            broker.stop()
+        return publish(*args)
+
+    monkeypatch.setattr(amqp, "_publish", stop_in_the_midst)
+    drain_queue("relay")
+    unsent = Delivery.objects.exclude(state=DeliveryState.DONE).filter(receiver="relay.send")
+    assert 0 < unsent.count() < len(events)
+    broker.start()
+
+    while unsent.exists():
+        Endpoint.objects.update(rests_until=None)
+        make_due()
+        drain_queue("relay")
+
+    messages = arrived(broker)
+    check_arrivals(events, [(p.message_id, body) for _, p, body in messages])
