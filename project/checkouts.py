@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from coupons import redeeming
@@ -28,6 +29,11 @@ from project.signals import (
 )
 
 REDEMPTION_ROLLED_BACK = "redemption_rolled_back"
+
+_SENTENCES = {
+    **{refusal.code: refusal.sentence for refusal in refusals.Refused.__subclasses__()},
+    REDEMPTION_ROLLED_BACK: gettext_lazy("The coupon was given back before the points were spent."),
+}
 
 
 class OrderDiffers(CouponRefused):
@@ -101,6 +107,14 @@ def undo(*, redemption_id: UUID | None = None, spending_id: UUID | None = None) 
     checkout.state = CheckoutState.UNDONE
     checkout.save(update_fields=["state"])
     checkout_undone.publish(CheckoutUndone(checkout_id=checkout.pk, user_id=checkout.user_id))
+
+
+def explain_refusal(reason: str) -> str:
+    """Return why a checkout with that reason was refused, as a sentence in the reader's language.
+
+    A reason that this release does not know is returned as it is.
+    """
+    return str(_SENTENCES.get(reason, reason))
 
 
 def _lock(checkout_id: UUID) -> Checkout:

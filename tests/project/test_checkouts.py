@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 from django.utils import timezone
+from rest_framework.test import APIClient
 
 from accounts.models import User
 from coupons import redeeming
@@ -175,3 +176,25 @@ def test_two_coupons_do_not_pay_one_order(shop: Shop, drain: Drain) -> None:
         shop.start(code=other.code)
 
     assert not Redemption.objects.filter(coupon=other).exists()
+
+
+def test_a_refusal_is_told_as_a_code_and_as_a_sentence(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start(points=101)
+    drain()
+    client = APIClient()
+    client.force_authenticate(shop.service)
+
+    answer = client.get(f"/api/v1/checkouts/{checkout.pk}/").json()
+
+    assert answer["reason"] == "insufficient_points"
+    assert answer["detail"] == "The account does not have enough points."
+
+
+def test_a_checkout_that_was_not_refused_has_no_reason(shop: Shop) -> None:
+    checkout = shop.start()
+    client = APIClient()
+    client.force_authenticate(shop.service)
+
+    answer = client.get(f"/api/v1/checkouts/{checkout.pk}/").json()
+
+    assert (answer["reason"], answer["detail"]) == (None, None)
