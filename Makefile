@@ -15,7 +15,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
 	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
 
-.PHONY: help run test test-fast faults soak check format bench recovery e2e lock
+.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -62,6 +62,12 @@ check: $(VENV)/.requirements-dev ## format, lint, types, import contracts, migra
 format: $(VENV)/.requirements-dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Needs GNU gettext. The compiled catalogue is kept in git, so that serving Usher does not.
+messages: $(VENV)/.requirements ## bring the Chinese catalogue in line with the sources, and compile it
+	$(BIN)/python manage.py makemessages --locale zh_Hans --add-location file --no-wrap --no-obsolete \
+		--ignore '.venv*' --ignore var --ignore tests --ignore benchmarks
+	$(BIN)/python manage.py compilemessages --locale zh_Hans --ignore '.venv*' --ignore var
 
 bench: $(VENV)/.requirements-dev ## run the benchmarks; each prints JSON
 	$(BIN)/python -m benchmarks.signup_under_backlog

@@ -1,9 +1,9 @@
-"""The forms of signing up, which looks like allauth's, and of closing an account."""
+"""The forms of signing up and logging in, which look like allauth's, and of closing an account."""
 
 from typing import Any, cast
 
+from allauth.account import forms as allauth_forms
 from allauth.account.adapter import get_adapter
-from allauth.account.forms import SignupForm as AllauthSignupForm
 from allauth.account.internal.flows.signup import prevent_enumeration
 from django import forms
 from django.conf import settings
@@ -20,7 +20,7 @@ WRONG_PASSWORD = _("This is not your password.")
 FIELD_NAMES = {"email": "email", "password": "password1"}
 
 
-class SignupForm(AllauthSignupForm):  # type: ignore[misc]  # allauth is not typed
+class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth is not typed
     """E-mail address, password (once) and the code of whoever invited the person."""
 
     email = forms.CharField(
@@ -43,7 +43,7 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]  # allauth is not typ
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["email"].label = _("E-mail address")
+        _ask_for_address(self.fields["email"])
         password = self.fields["password1"]
         password.error_messages["required"] = _("Choose a password.")
         password.widget.attrs.pop("placeholder", None)  # its label says it
@@ -75,6 +75,37 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]  # allauth is not typ
         """Show what the service refused beside the fields it speaks of."""
         for name, error in errors.items():
             self.add_error(FIELD_NAMES.get(name), error)
+
+
+class LoginForm(allauth_forms.LoginForm):  # type: ignore[misc]  # allauth is not typed
+    """E-mail address and password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _ask_for_address(self.fields["login"])
+        self.fields["password"].widget.attrs.pop("placeholder", None)
+
+
+class AddEmailForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
+    """Another e-mail address of whoever is logged in."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _ask_for_address(self.fields["email"])
+
+
+class ResetPasswordForm(allauth_forms.ResetPasswordForm):  # type: ignore[misc]
+    """The e-mail address of whoever forgot the password."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _ask_for_address(self.fields["email"])
+
+
+def _ask_for_address(field: forms.Field) -> None:
+    """Call it on every page what the sign-up calls it, once."""
+    field.label = _("E-mail address")
+    field.widget.attrs.pop("placeholder", None)
 
 
 class ClosingForm(forms.Form):

@@ -10,6 +10,7 @@ from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from uuid_utils.compat import uuid7
 
 from coupons.benefits import Benefit
@@ -21,7 +22,7 @@ class CampaignStatus(models.TextChoices):
     """What staff decided. What follows from it and from the clock is `states.effective_status`."""
 
     DRAFT = "draft", _("draft")
-    ACTIVE = "active", _("active")
+    ACTIVE = "active", pgettext_lazy("campaign", "active")
     PAUSED = "paused", _("paused")
     ENDED = "ended", _("ended")
     ARCHIVED = "archived", _("archived")

@@ -29,7 +29,7 @@ from coupons.states import CouponState, coupon_state
 
 REDEEM_ANY = "coupons.redeem_coupon"  # the permission of shops and other services
 
-_SENTENCES = {
+SENTENCES = {  # of refusals that need no figures
     "redeemed": gettext_lazy("This coupon has been used already."),
     "suspended": gettext_lazy("This coupon can't be used while the account is under review."),
     "revoked": gettext_lazy("This coupon was taken back."),
@@ -225,7 +225,7 @@ def _obstacle_of_account(coupon: Coupon) -> CouponState | None:
 def _sentence(reason: str, coupon: Coupon) -> str:
     if reason == "min_spend":
         return _("This coupon is %(minimum)s.") % {"minimum": describe_minimum(coupon)}
-    return str(_SENTENCES[reason])
+    return str(SENTENCES[reason])
 
 
 def _publish_redeemed(redemption: Redemption) -> None:

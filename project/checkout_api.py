@@ -53,10 +53,15 @@ class CheckoutOutput(serializers.ModelSerializer[Checkout]):
     reason = serializers.CharField(
         source="reason_or_none", allow_null=True, help_text="Why it was refused."
     )
+    detail = serializers.SerializerMethodField(help_text="The reason as a sentence for people.")
 
     class Meta:
         model = Checkout
-        fields = ("id", "order_ref", "user", "points", "discount", "state", "reason")
+        fields = ("id", "order_ref", "user", "points", "discount", "state", "reason", "detail")
+
+    def get_detail(self, checkout: Checkout) -> str | None:
+        """Return why it was refused, or None."""
+        return checkouts.explain_refusal(checkout.reason) if checkout.reason else None
 
 
 class Checkouts(APIView):

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 import codes
 from accounts.models import User
@@ -31,6 +32,11 @@ from project.signals import (
 )
 
 REDEMPTION_ROLLED_BACK = "redemption_rolled_back"
+
+_SENTENCES = {
+    **{refusal.code: refusal.sentence for refusal in refusals.Refused.__subclasses__()},
+    REDEMPTION_ROLLED_BACK: gettext_lazy("The coupon was given back before the points were spent."),
+}
 
 
 class OrderDiffers(CouponRefused):
@@ -114,6 +120,14 @@ def undo(*, redemption_id: UUID | None = None, spending_id: UUID | None = None) 
     checkout.state = CheckoutState.UNDONE
     checkout.save(update_fields=["state"])
     checkout_undone.publish(CheckoutUndone(checkout_id=checkout.pk, user_id=checkout.user_id))
+
+
+def explain_refusal(reason: str) -> str:
+    """Return why a checkout with that reason was refused, as a sentence in the reader's language.
+
+    A reason that this release does not know is returned as it is.
+    """
+    return str(_SENTENCES.get(reason, reason))
 
 
 def _lock(checkout_id: UUID) -> Checkout:

@@ -17,11 +17,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.queries import accounts_by_id
+from api.fields import StrictCharField, StrictIntegerField
 from api.idempotency import idempotent
 from events.models import Attempt
 from relay import risk_checks, services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
-from relay.fields import StrictCharField, StrictIntegerField, UserIdField
+from relay.fields import UserIdField
 from relay.inbound import require_signature
 
 REASON_LENGTH = 200

@@ -11,7 +11,7 @@ class RelayConfig(AppConfig):
     verbose_name = _("Relay")
 
     def ready(self) -> None:
-        """Connect the receivers; register checks, invariants, and what `explain` tells.
+        """Connect the receivers; register checks, invariants, `explain`; time out risk checks.
 
         Last of the apps with events: what is declared by now is what can be relayed.
         """
@@ -19,3 +19,10 @@ class RelayConfig(AppConfig):
         import_module("relay.checks")
         import_module("relay.invariants")
         import_module("relay.explain")
+        schedule = import_module("events.queue").schedule
+        schedule(
+            "relay.time_out_checks",
+            "relay.risk_checks.time_out_checks",
+            queue="relay",
+            every_minutes=1,
+        )

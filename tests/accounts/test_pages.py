@@ -144,6 +144,29 @@ def test_a_forgotten_password_is_replaced(client: Client, mei: User, settings: S
     assert User.objects.get().check_password(NEW)
 
 
+def test_mails_are_in_the_language_of_the_page(client: Client, mei: User) -> None:
+    for email in ("mei@example.com", "nobody@example.com"):
+        client.post(
+            "/accounts/password/reset/",
+            {"email": email},
+            headers={"Accept-Language": "zh-CN,zh;q=0.9"},
+        )
+
+    assert [sent.subject for sent in mail.outbox] == ["设置新密码", "此邮箱尚未注册"]
+    assert [str(sent.body).splitlines()[0] for sent in mail.outbox] == ["您好：", "您好："]
+
+
+@pytest.mark.parametrize(
+    "path", ["/accounts/signup/", "/accounts/login/", "/accounts/password/reset/"]
+)
+def test_the_address_has_one_name_on_all_pages(client: Client, path: str) -> None:
+    english = client.get(path).content.decode()
+    chinese = client.get(path, headers={"Accept-Language": "zh-CN"}).content.decode()
+
+    assert ">E-mail address</label>" in english
+    assert ">邮箱</label>" in chinese
+
+
 def test_an_unknown_address_gets_the_same_page(client: Client, mei: User) -> None:
     known, unknown = (
         client.post("/accounts/password/reset/", {"email": email}, follow=True)

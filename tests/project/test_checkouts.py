@@ -288,6 +288,7 @@ def test_the_api(shop: Shop, drain: Drain, api_client: APIClient) -> None:
         "discount": 500,
         "state": "pending",
         "reason": None,
+        "detail": None,
     }
     assert now.json()["state"] == "completed"
 
@@ -300,3 +301,25 @@ def test_the_api_is_for_shops(shop: Shop, api_client: APIClient) -> None:
 
     assert answer.status_code == 403
     assert not Checkout.objects.exists()
+
+
+def test_a_refusal_is_told_as_a_code_and_as_a_sentence(shop: Shop, drain: Drain) -> None:
+    checkout = shop.start(points=101)
+    drain()
+    client = APIClient()
+    client.force_authenticate(shop.service)
+
+    answer = client.get(f"/api/v1/checkouts/{checkout.pk}/").json()
+
+    assert answer["reason"] == "insufficient_points"
+    assert answer["detail"] == "The account does not have enough points."
+
+
+def test_a_checkout_that_was_not_refused_has_no_reason(shop: Shop) -> None:
+    checkout = shop.start()
+    client = APIClient()
+    client.force_authenticate(shop.service)
+
+    answer = client.get(f"/api/v1/checkouts/{checkout.pk}/").json()
+
+    assert (answer["reason"], answer["detail"]) == (None, None)
