@@ -36,7 +36,11 @@ _SENTENCES = {
     "expired": gettext_lazy("This coupon has expired."),
     "upcoming": gettext_lazy("This coupon is not valid yet."),
     "order_amount_differs": gettext_lazy(
-        "The coupon was used for this order with another amount. Roll that back first."
+        "The coupon was used for this order with another amount. Roll that back, then use another "
+        "order reference."
+    ),
+    "order_undone": gettext_lazy(
+        "The coupon's use for this order was undone. Use another order reference."
     ),
 }
 
@@ -81,13 +85,17 @@ def validate(*, code: str, order_amount: int, by: Any) -> Quote:
 def redeem(*, code: str, order_ref: str, order_amount: int, by: Any) -> Redemption:
     """Use a coupon for an order, once. The same order again returns the same redemption.
 
+    An order whose redemption was rolled back is refused from then on, so that a call that comes
+    late, or a second time, has no effect.
+
     `order_amount` is in minor units, 1 to MAX_ORDER_AMOUNT; `by` the owner, or an account that may
     redeem anybody's coupons. Raises NotFound (unknown_code, or mistyped_code for those who may),
-    and Refused (a CouponState value, min_spend, order_amount_differs).
+    and Refused (a CouponState value, min_spend, order_amount_differs, order_undone).
     """
     coupon = _find_coupon(code, by)
     if not _take(coupon, order_amount):
         return _redeemed_before(coupon, order_ref, order_amount)
+    _refuse_undone(coupon, order_ref)  # after the coupon's row is locked: a rollback writes it too
     redemption = Redemption.objects.create(
         coupon=coupon,
         order_ref=order_ref,
@@ -105,7 +113,8 @@ def roll_back(*, redemption_id: UUID, by: Any) -> Redemption:
     """Undo the use of a coupon, once; a second call changes nothing and returns the same.
 
     The coupon can be used again if it is still valid, and if nothing has happened meanwhile that
-    suspends or revokes it. `by` is whoever redeemed it, or an account that may redeem anybody's.
+    suspends or revokes it. `by` is whoever redeemed it, or an account that may redeem anybody's: a
+    shop whose orders their owners must not undo redeems with an account of its own.
     Raises NotFound (unknown_redemption).
     """
     redemption = _find_redemption(redemption_id, by)
@@ -171,6 +180,7 @@ def _redeemed_before(coupon: Coupon, order_ref: str, order_amount: int) -> Redem
     applied = Redemption.objects.filter(coupon=coupon, rolled_back_at__isnull=True)
     redemption = applied.filter(order_ref=order_ref).select_related("coupon").first()
     if redemption is None:
+        _refuse_undone(coupon, order_ref)
         coupon.refresh_from_db()
         # Used when it was asked for, and given back since: to the caller it was used.
         reason = _obstacle(coupon, order_amount, timezone.now()) or "redeemed"
@@ -178,6 +188,12 @@ def _redeemed_before(coupon: Coupon, order_ref: str, order_amount: int) -> Redem
     if redemption.order_amount != order_amount:
         raise Refused("order_amount_differs", _sentence("order_amount_differs", coupon))
     return redemption
+
+
+def _refuse_undone(coupon: Coupon, order_ref: str) -> None:
+    undone = coupon.redemptions.filter(order_ref=order_ref, rolled_back_at__isnull=False)
+    if undone.exists():
+        raise Refused("order_undone", _sentence("order_undone", coupon))
 
 
 def _obstacle(coupon: Coupon, order_amount: int, now: datetime) -> str:
