@@ -173,7 +173,11 @@ class Validation(CouponUse):
         valid = serializers.BooleanField()
         discount = serializers.IntegerField(min_value=0, help_text="In minor units.")
         reason = serializers.ChoiceField(
-            choices=[*(state.value for state in CouponState if state != "usable"), "min_spend"],
+            choices=[
+                *(state.value for state in CouponState if state != "usable"),
+                "min_spend",
+                "no_discount",
+            ],
             allow_null=True,
             help_text="Why not; null when valid.",
         )
@@ -237,8 +241,8 @@ class Redemptions(CouponUse):
             (404, PROBLEM): _UNKNOWN,
             (409, PROBLEM): _problem(
                 "The coupon can't be used: `redeemed` (for another order), `suspended`, `revoked`, "
-                "`expired`, `upcoming`, `min_spend`,"
-                " `order_amount_differs` (it was used for this order with "
+                "`expired`, `upcoming`, `min_spend`, `no_discount` (a percentage of so small an "
+                "order is nothing), `order_amount_differs` (it was used for this order with "
                 "another amount), or `order_undone` (its use for this order was rolled back: name "
                 "another order)."
             ),

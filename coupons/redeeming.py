@@ -42,6 +42,7 @@ _SENTENCES = {
     "order_undone": gettext_lazy(
         "The coupon's use for this order was undone. Use another order reference."
     ),
+    "no_discount": gettext_lazy("This coupon takes nothing off so small an order."),
 }
 
 
@@ -55,7 +56,7 @@ class Quote:
 
     valid: bool
     discount: int  # minor units; 0 where it is not valid
-    reason: str | None  # why it is not: a states.CouponState value, or "min_spend"
+    reason: str | None  # why it is not: a states.CouponState value, "min_spend", "no_discount"
 
 
 def discount_of(benefit: Benefit, order_amount: int) -> int:
@@ -90,7 +91,7 @@ def redeem(*, code: str, order_ref: str, order_amount: int, by: Any) -> Redempti
 
     `order_amount` is in minor units, 1 to MAX_ORDER_AMOUNT; `by` the owner, or an account that may
     redeem anybody's coupons. Raises NotFound (unknown_code, or mistyped_code for those who may),
-    and Refused (a CouponState value, min_spend, order_amount_differs, order_undone).
+    and Refused (a CouponState value, min_spend, no_discount, order_amount_differs, order_undone).
     """
     coupon = _find_coupon(code, by)
     if not _take(coupon, order_amount):
@@ -161,7 +162,7 @@ def _find_redemption(redemption_id: UUID, by: Any) -> Redemption:
 
 def _take(coupon: Coupon, order_amount: int) -> bool:
     """Mark the coupon as used where it is usable. Of two at once, one succeeds."""
-    if _obstacle_of_account(coupon):
+    if _obstacle_of_account(coupon) or not discount_of(coupon, order_amount):
         return False
     now = timezone.now()
     usable = Coupon.objects.filter(
@@ -203,7 +204,9 @@ def _obstacle(coupon: Coupon, order_amount: int, now: datetime) -> str:
         state = _obstacle_of_account(coupon) or state
     if state != CouponState.USABLE:
         return state.value
-    return "min_spend" if order_amount < coupon.min_spend else ""
+    if order_amount < coupon.min_spend:
+        return "min_spend"
+    return "" if discount_of(coupon, order_amount) else "no_discount"
 
 
 def _obstacle_of_account(coupon: Coupon) -> CouponState | None:

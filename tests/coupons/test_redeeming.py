@@ -278,6 +278,15 @@ def test_an_undone_order_of_another_coupon_does_not_matter(coupon: Coupon) -> No
     assert use(coupon).order_ref == "A-1"
 
 
+def test_a_coupon_is_not_used_up_for_nothing() -> None:
+    coupon = make_coupon(make_campaign(basis_points=100), make_person())
+
+    assert refusal_of(coupon, order_amount=99).code == "no_discount"
+    quote = validate(code=coupon.code, order_amount=99, by=coupon.user)
+    assert quote == Quote(valid=False, discount=0, reason="no_discount")
+    assert use(coupon, order_amount=100).discount == 1
+
+
 def test_a_second_rollback_changes_nothing_though_the_coupon_is_used_again(coupon: Coupon) -> None:
     redemption = use(coupon)
     first = roll_back(redemption_id=redemption.pk, by=coupon.user)
