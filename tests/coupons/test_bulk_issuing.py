@@ -185,6 +185,22 @@ def test_each_line_is_told_what_came_of_it(drain: Drain) -> None:
     assert not bulk_issue.rows.filter(user__isnull=False).exclude(given="").exists()
 
 
+def test_a_campaign_whose_time_is_over_meanwhile_issues_nothing(drain: Drain) -> None:
+    campaign = manual_campaign()
+    fine, flagged, closed = make_people(3)
+    flag(flagged)
+    close(closed)
+    bulk_issue = request_for(campaign, fine, flagged, closed)
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=timezone.now())
+
+    drain()
+
+    assert results(bulk_issue) == [("skipped", "campaign_ended")] * 2 + [
+        ("voided", "account_closed")
+    ]
+    assert not Coupon.objects.exists()
+
+
 def test_a_second_list_gives_nobody_a_second_coupon(drain: Drain) -> None:
     campaign, people = manual_campaign(), make_people(2)
     request_for(campaign, *people)

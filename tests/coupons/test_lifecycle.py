@@ -149,7 +149,12 @@ def test_no_other_stock_is_taken(stock: int, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "code"),
-    [({"status": "ended", "stock": 2}, "wrong_status"), ({"stock": 1}, "sold_out")],
+    [
+        ({"status": "ended", "stock": 2}, "wrong_status"),
+        ({"ends_at": timezone.now() - timedelta(hours=1), "stock": 2}, "wrong_status"),
+        ({"starts_at": timezone.now() + timedelta(days=1), "stock": 2}, "wrong_status"),
+        ({"stock": 1}, "sold_out"),
+    ],
 )
 def test_a_retry_that_can_give_nobody_anything_is_refused(
     columns: dict[str, Any], code: str
