@@ -16,7 +16,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from coupons import bulk_issuing, lifecycle
-from coupons.campaigns import Campaign, CampaignStatus, Trigger
+from coupons.campaigns import MAX_STOCK, Campaign, CampaignStatus, Trigger
 from coupons.refusals import Refused
 
 MAX_FILE_BYTES = 1_000_000
@@ -94,7 +94,7 @@ class StockForm(forms.Form):
         label=_("Stock"),
         required=False,
         min_value=0,
-        max_value=lifecycle.MAX_STOCK,
+        max_value=MAX_STOCK,
         help_text=_("Coupons in all, those that are issued included. Empty: unlimited."),
     )
 

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from coupons.campaigns import Campaign, CampaignStatus
+from coupons.campaigns import MAX_STOCK, Campaign, CampaignStatus
 from coupons.refusals import Refused
 from coupons.signals import (
     CampaignEnded,
@@ -22,7 +22,6 @@ from coupons.signals import (
 from coupons.states import EffectiveStatus, effective_status
 
 NAME_LENGTH = 120
-MAX_STOCK = 2_147_483_647  # the largest number of the column, on PostgreSQL
 
 
 @transaction.atomic
@@ -115,9 +114,9 @@ def retry_sold_out(*, campaign_id: UUID) -> None:
     """
     status = effective_status(Campaign.objects.get(pk=campaign_id), at=timezone.now())
     if status == EffectiveStatus.SOLD_OUT:
+        raise Refused("sold_out", _("There is no stock left. Raise it first."))
     if status != EffectiveStatus.LIVE:
         raise _wrong_status(str(EffectiveStatus(status).label))
-        raise Refused("sold_out", _("There is no stock left. Raise it first."))
     sold_out_retry_requested.publish(SoldOutRetryRequested(campaign_id=campaign_id))
 
 
