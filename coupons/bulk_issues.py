@@ -62,7 +62,12 @@ class RowOutcome(models.TextChoices):
 
 
 class BulkIssueRow(models.Model):
-    """One line of the list. Who is known is kept as an account, so that no address is."""
+    """One line of the list. Who is known is kept as an account, so that no address is.
+
+    Of a line that names nobody the text is kept, to be corrected and sent again, until
+    `forgetting` blanks it some 30 days later. It may hold the address of somebody who registers and
+    closes their account meanwhile: which one can not be told from a text that names no account.
+    """
 
     bulk_issue = models.ForeignKey(
         BulkIssue,
@@ -81,7 +86,10 @@ class BulkIssueRow(models.Model):
         verbose_name=_("user"),
     )
     given = models.CharField(
-        _("as given"), max_length=GIVEN_LENGTH, blank=True, help_text=_("Where nobody is known.")
+        _("as given"),
+        max_length=GIVEN_LENGTH,
+        blank=True,
+        help_text=_("Where nobody is known; for 30 days."),
     )
     outcome = models.CharField(_("outcome"), max_length=20, choices=RowOutcome, blank=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)
@@ -95,6 +103,9 @@ class BulkIssueRow(models.Model):
                 fields=["bulk_issue", "line"],
                 name="coupons_bulkissuerow_open",
                 condition=Q(outcome=RowOutcome.OPEN),
+            ),
+            models.Index(
+                fields=["bulk_issue"], name="coupons_bulkissuerow_text", condition=~Q(given="")
             ),
         ]
         constraints: ClassVar[list[Any]] = [
@@ -111,9 +122,9 @@ class BulkIssueRow(models.Model):
                 condition=Q(outcome__in=RowOutcome.values),
             ),
             models.CheckConstraint(
-                name="coupons_bulkissuerow_user_or_text",
+                name="coupons_bulkissuerow_text_of_nobody",
                 condition=Q(user__isnull=False, given="")
-                | (Q(user__isnull=True, outcome=RowOutcome.UNKNOWN) & ~Q(given="")),
+                | Q(user__isnull=True, outcome=RowOutcome.UNKNOWN),
             ),
         ]
 

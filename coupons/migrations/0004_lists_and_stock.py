@@ -23,6 +23,20 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.RunPython(lower_stock, migrations.RunPython.noop),
+        migrations.RemoveConstraint(
+            model_name="bulkissuerow",
+            name="coupons_bulkissuerow_user_or_text",
+        ),
+        migrations.AlterField(
+            model_name="bulkissuerow",
+            name="given",
+            field=models.CharField(
+                blank=True,
+                help_text="Where nobody is known; for 30 days.",
+                max_length=254,
+                verbose_name="as given",
+            ),
+        ),
         migrations.AlterField(
             model_name="campaign",
             name="stock",
@@ -32,6 +46,25 @@ class Migration(migrations.Migration):
                 null=True,
                 validators=[django.core.validators.MaxValueValidator(2000000000)],
                 verbose_name="stock",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="bulkissuerow",
+            index=models.Index(
+                condition=models.Q(("given", ""), _negated=True),
+                fields=["bulk_issue"],
+                name="coupons_bulkissuerow_text",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="bulkissuerow",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("given", ""), ("user__isnull", False)),
+                    models.Q(("outcome", "unknown"), ("user__isnull", True)),
+                    _connector="OR",
+                ),
+                name="coupons_bulkissuerow_text_of_nobody",
             ),
         ),
         migrations.AddConstraint(
