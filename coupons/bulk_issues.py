@@ -15,7 +15,10 @@ GIVEN_LENGTH = 254
 
 
 class BulkIssue(models.Model):
-    """A list of people who are to get a campaign's coupon, worked off in the background."""
+    """A list of people who are to get a campaign's coupon, worked off in the background.
+
+    `key` is that of the form which asked for it: sent twice, it is one list.
+    """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     campaign = models.ForeignKey(
@@ -30,6 +33,7 @@ class BulkIssue(models.Model):
         related_name="+",
         verbose_name=_("requested by"),
     )
+    key = models.UUIDField(_("key of the form"), null=True, blank=True, editable=False)
     total = models.PositiveIntegerField(_("lines"))
     created_at = models.DateTimeField(_("requested at"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
@@ -38,6 +42,11 @@ class BulkIssue(models.Model):
         verbose_name = _("bulk issue")
         verbose_name_plural = _("bulk issues")
         ordering = ("-id",)
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(
+                fields=["campaign", "key"], name="coupons_bulkissue_once_per_form"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.campaign_id} {self.created_at:%Y-%m-%d %H:%M}"

@@ -27,6 +27,13 @@ class Migration(migrations.Migration):
             model_name="bulkissuerow",
             name="coupons_bulkissuerow_user_or_text",
         ),
+        migrations.AddField(
+            model_name="bulkissue",
+            name="key",
+            field=models.UUIDField(
+                blank=True, editable=False, null=True, verbose_name="key of the form"
+            ),
+        ),
         migrations.AlterField(
             model_name="bulkissuerow",
             name="given",
@@ -54,6 +61,12 @@ class Migration(migrations.Migration):
                 condition=models.Q(("given", ""), _negated=True),
                 fields=["bulk_issue"],
                 name="coupons_bulkissuerow_text",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="bulkissue",
+            constraint=models.UniqueConstraint(
+                fields=("campaign", "key"), name="coupons_bulkissue_once_per_form"
             ),
         ),
         migrations.AddConstraint(

@@ -1,6 +1,7 @@
 """Coupons for a list of people: a look first, then in the background, each line once."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from events.models import Delivery, DeliveryState, Event
 from events.queue import periodic_work
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon, make_decision
+from tests.parallel import run_at_once
 from tests.registrations import close, flag, make_people, make_person, refer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -220,6 +222,30 @@ def test_texts_are_forgotten_by_schedule() -> None:
     assert work
     assert import_string(work.function) is forget_old_lines
     assert work.queue == "coupons"
+
+
+def test_the_same_form_sent_twice_is_one_list() -> None:
+    campaign, people, staff = manual_campaign(), listed(*make_people(2)), make_person()
+    key = uuid7()
+
+    first, again = (
+        start(campaign_id=campaign.pk, people=people, by=staff, key=key) for _ in range(2)
+    )
+
+    assert again == first
+    assert first.rows.count() == 2
+    assert Event.objects.filter(type="coupons.bulk_issue_requested").count() == 1
+
+
+def test_the_same_form_sent_many_times_at_once_is_one_list() -> None:
+    campaign, people, staff = manual_campaign(), listed(*make_people(2)), make_person()
+    send = partial(start, campaign_id=campaign.pk, people=people, by=staff, key=uuid7())
+
+    lists = run_at_once([send] * 12)
+
+    assert {bulk_issue.pk for bulk_issue in lists} == {BulkIssue.objects.get().pk}
+    assert BulkIssueRow.objects.count() == 2
+    assert Event.objects.filter(type="coupons.bulk_issue_requested").count() == 1
 
 
 def test_a_campaign_whose_time_is_over_meanwhile_issues_nothing(drain: Drain) -> None:
