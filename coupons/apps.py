@@ -19,6 +19,7 @@ class CouponsConfig(AppConfig):
         import_module("coupons.invariants")
         import_module("coupons.audits")
         import_module("coupons.explain")
+        import_module("coupons.export")
         schedule(
             "coupons.forget_old_lines",
             "coupons.forgetting.forget_old_lines",
