@@ -173,7 +173,11 @@ class Validation(CouponUse):
         valid = serializers.BooleanField()
         discount = serializers.IntegerField(min_value=0, help_text="In minor units.")
         reason = serializers.ChoiceField(
-            choices=[*(state.value for state in CouponState if state != "usable"), "min_spend"],
+            choices=[
+                *(state.value for state in CouponState if state != "usable"),
+                "min_spend",
+                "no_discount",
+            ],
             allow_null=True,
             help_text="Why not; null when valid.",
         )
@@ -237,8 +241,10 @@ class Redemptions(CouponUse):
             (404, PROBLEM): _UNKNOWN,
             (409, PROBLEM): _problem(
                 "The coupon can't be used: `redeemed` (for another order), `suspended`, `revoked`, "
-                "`expired`, `upcoming`, `min_spend`, or `order_amount_differs` (it was used for "
-                "this order with another amount)."
+                "`expired`, `upcoming`, `min_spend`, `no_discount` (a percentage of so small an "
+                "order is nothing), `order_amount_differs` (it was used for this order with "
+                "another amount), or `order_undone` (its use for this order was rolled back: name "
+                "another order)."
             ),
             (429, PROBLEM): _THROTTLED,
         },
@@ -252,7 +258,10 @@ class Redemptions(CouponUse):
     )
     @idempotent
     def post(self, request: Request, code: str) -> Response:
-        """Use the coupon, once. Repeating the call for the same order is safe."""
+        """Use the coupon, once. Repeating the call for the same order is safe.
+
+        It is safe after a rollback, too: the order is refused then.
+        """
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         redemption = redeeming.redeem(code=code, by=request.user, **data.validated_data)
@@ -283,6 +292,9 @@ class Rollback(CouponUse):
     )
     @idempotent
     def post(self, request: Request, pk: UUID) -> Response:
-        """Make the coupon usable again if it is still valid. A second call changes nothing."""
+        """Make the coupon usable again if it is still valid. A second call changes nothing.
+
+        Whoever redeemed it may undo it: a shop redeems with its own account where owners may not.
+        """
         redemption = redeeming.roll_back(redemption_id=pk, by=request.user)
         return Response(self.Output(redemption).data, status=status.HTTP_201_CREATED)

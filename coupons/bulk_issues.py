@@ -15,7 +15,10 @@ GIVEN_LENGTH = 254
 
 
 class BulkIssue(models.Model):
-    """A list of people who are to get a campaign's coupon, worked off in the background."""
+    """A list of people who are to get a campaign's coupon, worked off in the background.
+
+    `key` is that of the form which asked for it: sent twice, it is one list.
+    """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     campaign = models.ForeignKey(
@@ -30,6 +33,7 @@ class BulkIssue(models.Model):
         related_name="+",
         verbose_name=_("requested by"),
     )
+    key = models.UUIDField(_("key of the form"), null=True, blank=True, editable=False)
     total = models.PositiveIntegerField(_("lines"))
     created_at = models.DateTimeField(_("requested at"), default=timezone.now)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
@@ -38,6 +42,11 @@ class BulkIssue(models.Model):
         verbose_name = _("bulk issue")
         verbose_name_plural = _("bulk issues")
         ordering = ("-id",)
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(
+                fields=["campaign", "key"], name="coupons_bulkissue_once_per_form"
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.campaign_id} {self.created_at:%Y-%m-%d %H:%M}"
@@ -62,7 +71,12 @@ class RowOutcome(models.TextChoices):
 
 
 class BulkIssueRow(models.Model):
-    """One line of the list. Who is known is kept as an account, so that no address is."""
+    """One line of the list. Who is known is kept as an account, so that no address is.
+
+    Of a line that names nobody the text is kept, to be corrected and sent again, until
+    `forgetting` blanks it some 30 days later. It may hold the address of somebody who registers and
+    closes their account meanwhile: which one can not be told from a text that names no account.
+    """
 
     bulk_issue = models.ForeignKey(
         BulkIssue,
@@ -81,7 +95,10 @@ class BulkIssueRow(models.Model):
         verbose_name=_("user"),
     )
     given = models.CharField(
-        _("as given"), max_length=GIVEN_LENGTH, blank=True, help_text=_("Where nobody is known.")
+        _("as given"),
+        max_length=GIVEN_LENGTH,
+        blank=True,
+        help_text=_("Where nobody is known; for 30 days."),
     )
     outcome = models.CharField(_("outcome"), max_length=20, choices=RowOutcome, blank=True)
     reason = models.CharField(_("reason"), max_length=40, blank=True)
@@ -95,6 +112,9 @@ class BulkIssueRow(models.Model):
                 fields=["bulk_issue", "line"],
                 name="coupons_bulkissuerow_open",
                 condition=Q(outcome=RowOutcome.OPEN),
+            ),
+            models.Index(
+                fields=["bulk_issue"], name="coupons_bulkissuerow_text", condition=~Q(given="")
             ),
         ]
         constraints: ClassVar[list[Any]] = [
@@ -111,9 +131,9 @@ class BulkIssueRow(models.Model):
                 condition=Q(outcome__in=RowOutcome.values),
             ),
             models.CheckConstraint(
-                name="coupons_bulkissuerow_user_or_text",
+                name="coupons_bulkissuerow_text_of_nobody",
                 condition=Q(user__isnull=False, given="")
-                | (Q(user__isnull=True, outcome=RowOutcome.UNKNOWN) & ~Q(given="")),
+                | Q(user__isnull=True, outcome=RowOutcome.UNKNOWN),
             ),
         ]
 

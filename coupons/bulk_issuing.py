@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from uuid_utils.compat import uuid7
 
 from accounts.queries import accounts_by_id, ids_by_email
 from coupons.bulk_issues import GIVEN_LENGTH, BulkIssue, BulkIssueRow, RowOutcome
@@ -70,11 +71,18 @@ def preview(*, campaign_id: UUID, people: str) -> Preview:
 
 
 @transaction.atomic
-def start(*, campaign_id: UUID, people: str, by: Any) -> BulkIssue:
-    """Record the list and let it be worked off in the background. Raises Refused as `preview`."""
+def start(*, campaign_id: UUID, people: str, by: Any, key: UUID | None = None) -> BulkIssue:
+    """Record the list and let it be worked off in the background. Raises Refused as `preview`.
+
+    The same `key` again, for the same campaign, returns what the first call began.
+    """
     campaign = _require_running(Campaign.objects.get(pk=campaign_id))
     rows = _rows_of(people)
-    bulk_issue = BulkIssue.objects.create(campaign=campaign, requested_by=by, total=len(rows))
+    bulk_issue, is_new = BulkIssue.objects.get_or_create(
+        campaign=campaign, key=key or uuid7(), defaults={"requested_by": by, "total": len(rows)}
+    )
+    if not is_new:
+        return bulk_issue
     for row in rows:
         row.bulk_issue = bulk_issue
     BulkIssueRow.objects.bulk_create(rows, batch_size=1000)

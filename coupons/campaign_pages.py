@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -14,9 +15,10 @@ from django.urls import URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
+from uuid_utils.compat import uuid7
 
 from coupons import bulk_issuing, lifecycle
-from coupons.campaigns import Campaign, CampaignStatus, Trigger
+from coupons.campaigns import MAX_STOCK, Campaign, CampaignStatus, Trigger
 from coupons.refusals import Refused
 
 MAX_FILE_BYTES = 1_000_000
@@ -94,7 +96,7 @@ class StockForm(forms.Form):
         label=_("Stock"),
         required=False,
         min_value=0,
-        max_value=lifecycle.MAX_STOCK,
+        max_value=MAX_STOCK,
         help_text=_("Coupons in all, those that are issued included. Empty: unlimited."),
     )
 
@@ -112,6 +114,8 @@ class PeopleForm(forms.Form):
     file = forms.FileField(
         label=_("or a file"), required=False, help_text=_("A text file of the same form.")
     )
+
+    key = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
         """Put both together. Raises ValidationError where the file is no text, or too large."""
@@ -205,16 +209,20 @@ class CampaignPages(admin.ModelAdmin[Campaign]):
         people = form.cleaned_data["people"]
         try:
             if "confirmed" in request.POST:
-                return self._start(request, campaign, people)
+                return self._start(request, campaign, people, form.cleaned_data["key"])
             preview = bulk_issuing.preview(campaign_id=campaign.pk, people=people)
         except Refused as refusal:
             form.add_error("people", refusal.sentence)
             return self._page(request, campaign, title=title, form=form)
-        context = {"preview": _lines_of(preview), "people": people}
+        context = {"preview": _lines_of(preview), "people": people, "key": uuid7()}
         return self._page(request, campaign, title=title, **context)
 
-    def _start(self, request: HttpRequest, campaign: Campaign, people: str) -> HttpResponse:
-        bulk_issue = bulk_issuing.start(campaign_id=campaign.pk, people=people, by=request.user)
+    def _start(
+        self, request: HttpRequest, campaign: Campaign, people: str, key: UUID | None
+    ) -> HttpResponse:
+        bulk_issue = bulk_issuing.start(
+            campaign_id=campaign.pk, people=people, by=request.user, key=key
+        )
         self.log_change(request, campaign, f"Issue to people: {bulk_issue.pk}")
         return HttpResponseRedirect(reverse("admin:coupons_bulkissue_change", args=[bulk_issue.pk]))
 

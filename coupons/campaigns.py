@@ -6,6 +6,7 @@ from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -16,6 +17,7 @@ from uuid_utils.compat import uuid7
 from coupons.benefits import Benefit
 
 MAX_VALID_DAYS = 3650
+MAX_STOCK = 2_000_000_000  # fits the column of every database
 
 
 class CampaignStatus(models.TextChoices):
@@ -86,7 +88,11 @@ class Campaign(Benefit):
         _("time zone"), max_length=64, default="UTC", validators=[validate_time_zone]
     )
     stock = models.PositiveIntegerField(
-        _("stock"), null=True, blank=True, help_text=_("Coupons in all. Empty: unlimited.")
+        _("stock"),
+        null=True,
+        blank=True,
+        validators=[MaxValueValidator(MAX_STOCK)],
+        help_text=_("Coupons in all. Empty: unlimited."),
     )
     issued_count = models.PositiveIntegerField(_("issued"), default=0, editable=False)
     valid_from = models.DateTimeField(_("coupons valid from"), null=True, blank=True)
@@ -126,6 +132,10 @@ class Campaign(Benefit):
                 name="coupons_campaign_ends_after_start",
                 condition=Q(ends_at__isnull=True) | Q(ends_at__gt=F("starts_at")),
                 violation_error_message=_("A campaign ends after it starts."),
+            ),
+            models.CheckConstraint(
+                name="coupons_campaign_stock_in_range",
+                condition=Q(stock__isnull=True) | Q(stock__lte=MAX_STOCK),
             ),
             models.CheckConstraint(
                 name="coupons_campaign_issued_within_stock",

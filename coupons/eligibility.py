@@ -75,18 +75,22 @@ def judge_registration(
 def judge_again(campaign: Campaign, person: Person, now: datetime) -> Verdict:
     """Return the verdict on what was held back, or refused for want of stock.
 
-    Other than of a registration that is merely delivered late, an ended campaign issues none of it.
+    Other than of a registration that is merely delivered late, a campaign that staff ended issues
+    none of it. What is held when only its time runs out stays owed.
     """
     verdict = _judge_now(campaign, person, now)
-    still_open = verdict.outcome in {Outcome.ISSUED, Outcome.HELD}
-    return ENDED if still_open and campaign.status in OVER else verdict
+    return ENDED if _is_open(verdict) and campaign.status in OVER else verdict
 
 
 def judge_manual(campaign: Campaign, person: Person, now: datetime) -> Verdict:
-    """Return the verdict on a person whom staff want to give a coupon."""
+    """Return the verdict on a person whom staff want to give a coupon.
+
+    A list that is worked off beyond the campaign's end gives the rest of it none.
+    """
     if campaign.audience == Audience.INVITED and person.referral is None:
         return NOT_INVITED
-    return judge_again(campaign, person, now)
+    verdict = judge_again(campaign, person, now)
+    return ENDED if _is_open(verdict) and _is_over(campaign, now) else verdict
 
 
 def judge_standing(campaign: Campaign, person: Person) -> Verdict | None:
@@ -116,6 +120,14 @@ _NOT_RUNNING = {
     EffectiveStatus.ENDED,
     EffectiveStatus.ARCHIVED,
 }
+
+
+def _is_open(verdict: Verdict) -> bool:
+    return verdict.outcome in {Outcome.ISSUED, Outcome.HELD}
+
+
+def _is_over(campaign: Campaign, now: datetime) -> bool:
+    return effective_status(campaign, at=now) in {EffectiveStatus.ENDED, EffectiveStatus.ARCHIVED}
 
 
 def _judge_now(campaign: Campaign, person: Person, now: datetime) -> Verdict:

@@ -20,7 +20,7 @@ SENTENCES = {
     DecisionReason.REFERRAL_FLAGGED: "It is issued when the invitation is approved.",
     DecisionReason.CAMPAIGN_PAUSED: "What is held is issued when the campaign is resumed; who "
     "registers during a pause gets none.",
-    DecisionReason.CAMPAIGN_ENDED: "It was held back, and the campaign ended meanwhile.",
+    DecisionReason.CAMPAIGN_ENDED: "It was not issued before the campaign ended.",
     DecisionReason.NOT_INVITED: "Nobody invited the person.",
     DecisionReason.RETURNING_PERSON: "Coupons for newcomers are not for people who come back.",
     DecisionReason.SOLD_OUT: "Raise the stock, then “Retry sold-out”, to give them one after all.",

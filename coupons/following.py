@@ -14,10 +14,11 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.queries import accounts_by_id
+from coupons.bulk_issues import BulkIssueRow, RowOutcome
 from coupons.campaigns import Campaign
 from coupons.eligibility import Person, judge_standing, people_by_id
 from coupons.issuing import Decided, record
-from coupons.locking import lock_campaigns, may_have_run_since
+from coupons.locking import lock_campaigns, may_decide_registrations
 from coupons.models import Coupon, CouponStatus, IssueDecision, Outcome
 from coupons.settling import decide_again
 from coupons.signals import CouponRevoked, coupon_revoked
@@ -37,7 +38,7 @@ def follow_people(causes: Mapping[UUID, Event[Any]]) -> None:
 
     Call it inside transaction.atomic(). The number of queries does not grow with that of people.
     """
-    campaigns = lock_campaigns(_may_concern(list(causes)))
+    campaigns = lock_campaigns(may_concern(list(causes)))
     bring_in_line(campaigns, list(causes), causes=causes)
 
 
@@ -54,12 +55,26 @@ def bring_in_line(
     _decide_held(campaigns, people, causes)
 
 
-def _may_concern(user_ids: Sequence[UUID]) -> Q:
-    """Return the condition of campaigns that decided about these people, or may be doing so."""
-    moments = [account.registered_at for account in accounts_by_id(user_ids).values()]
-    first = min((moment for moment in moments if moment), default=timezone.now())
+def may_concern(user_ids: Sequence[UUID]) -> Q:
+    """Return the condition of campaigns that decided about these people, or may be doing so.
+
+    A transaction that is deciding now, and has read the people as they were before, has not
+    committed: its campaign ran when one of them registered, or has a line of a list to do yet. If
+    it has committed, the same query sees its decisions. Other campaigns need not wait.
+    """
     decided = IssueDecision.objects.filter(campaign=OuterRef("pk"), user__in=user_ids)
-    return Q(Exists(decided)) | may_have_run_since(first - MARGIN)
+    listed = BulkIssueRow.objects.filter(
+        bulk_issue__campaign=OuterRef("pk"), user__in=user_ids, outcome=RowOutcome.OPEN
+    )
+    return Q(Exists(decided)) | Q(Exists(listed)) | _ran_when_they_registered(user_ids)
+
+
+def _ran_when_they_registered(user_ids: Collection[UUID]) -> Q:
+    accounts = accounts_by_id(user_ids).values()
+    moments = [account.registered_at for account in accounts if account.registered_at]
+    if not moments:
+        return Q(pk__in=[])
+    return may_decide_registrations(min(moments) - MARGIN, max(moments) + MARGIN)
 
 
 def _lock_unused(campaigns: Collection[UUID], people: Collection[UUID]) -> list[Coupon]:

@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from coupons.campaigns import Campaign, CampaignStatus
+from coupons.campaigns import MAX_STOCK, Campaign, CampaignStatus
 from coupons.refusals import Refused
 from coupons.signals import (
     CampaignEnded,
@@ -19,9 +19,9 @@ from coupons.signals import (
     campaign_resumed,
     sold_out_retry_requested,
 )
+from coupons.states import EffectiveStatus, effective_status
 
 NAME_LENGTH = 120
-MAX_STOCK = 2_147_483_647  # the largest number of the column, on PostgreSQL
 
 
 @transaction.atomic
@@ -109,14 +109,14 @@ def change_stock(*, campaign_id: UUID, stock: int | None) -> None:
 def retry_sold_out(*, campaign_id: UUID) -> None:
     """Issue coupons, in the background, to those who were refused for want of stock.
 
-    The earliest registrations come first, while stock lasts. Raises Refused (wrong_status,
-    sold_out).
+    The earliest registrations come first, while stock lasts and until the campaign ends. Raises
+    Refused (wrong_status, sold_out).
     """
-    campaign = Campaign.objects.get(pk=campaign_id)
-    if campaign.status != CampaignStatus.ACTIVE:
-        raise _wrong_status(campaign)
-    if campaign.stock is not None and campaign.issued_count >= campaign.stock:
+    status = effective_status(Campaign.objects.get(pk=campaign_id), at=timezone.now())
+    if status == EffectiveStatus.SOLD_OUT:
         raise Refused("sold_out", _("There is no stock left. Raise it first."))
+    if status != EffectiveStatus.LIVE:
+        raise _wrong_status(str(EffectiveStatus(status).label))
     sold_out_retry_requested.publish(SoldOutRetryRequested(campaign_id=campaign_id))
 
 
@@ -124,15 +124,15 @@ def _move(campaign_id: UUID, old: set[CampaignStatus], new: CampaignStatus, by: 
     """Change the status where it is one of the old ones: of two at once, one succeeds."""
     row = Campaign.objects.filter(pk=campaign_id, status__in=old)
     if not row.update(status=new):
-        raise _wrong_status(Campaign.objects.get(pk=campaign_id))
+        raise _wrong_status(Campaign.objects.get(pk=campaign_id).get_status_display())
     campaign = Campaign.objects.get(pk=campaign_id)
     campaign.status_changes.create(status=new, changed_by=by)
     return campaign
 
 
-def _wrong_status(campaign: Campaign) -> Refused:
+def _wrong_status(status: str) -> Refused:
     sentence = _("This can't be done while the campaign is: %(status)s.")
-    return Refused("wrong_status", sentence % {"status": campaign.get_status_display()})
+    return Refused("wrong_status", sentence % {"status": status})
 
 
 def _refuse_if_over(campaign: Campaign) -> None:

@@ -36,8 +36,13 @@ SENTENCES = {  # of refusals that need no figures
     "expired": gettext_lazy("This coupon has expired."),
     "upcoming": gettext_lazy("This coupon is not valid yet."),
     "order_amount_differs": gettext_lazy(
-        "The coupon was used for this order with another amount. Roll that back first."
+        "The coupon was used for this order with another amount. Roll that back, then use another "
+        "order reference."
     ),
+    "order_undone": gettext_lazy(
+        "The coupon's use for this order was undone. Use another order reference."
+    ),
+    "no_discount": gettext_lazy("This coupon takes nothing off so small an order."),
 }
 
 
@@ -51,7 +56,7 @@ class Quote:
 
     valid: bool
     discount: int  # minor units; 0 where it is not valid
-    reason: str | None  # why it is not: a states.CouponState value, or "min_spend"
+    reason: str | None  # why it is not: a states.CouponState value, "min_spend", "no_discount"
 
 
 def discount_of(benefit: Benefit, order_amount: int) -> int:
@@ -81,9 +86,12 @@ def validate(*, code: str, order_amount: int, by: Any) -> Quote:
 def redeem(*, code: str, order_ref: str, order_amount: int, by: Any) -> Redemption:
     """Use a coupon for an order, once. The same order again returns the same redemption.
 
+    An order whose redemption was rolled back is refused from then on, so that a call that comes
+    late, or a second time, has no effect.
+
     `order_amount` is in minor units, 1 to MAX_ORDER_AMOUNT; `by` the owner, or an account that may
     redeem anybody's coupons. Raises NotFound (unknown_code, or mistyped_code for those who may),
-    and Refused (a CouponState value, min_spend, order_amount_differs).
+    and Refused (a CouponState value, min_spend, no_discount, order_amount_differs, order_undone).
     """
     coupon = _find_coupon(code, by)
     if _take(coupon, order_amount):
@@ -105,7 +113,8 @@ def roll_back(*, redemption_id: UUID, by: Any) -> Redemption:
     """Undo the use of a coupon, once; a second call changes nothing and returns the same.
 
     The coupon can be used again if it is still valid, and if nothing has happened meanwhile that
-    suspends or revokes it. `by` is whoever redeemed it, or an account that may redeem anybody's.
+    suspends or revokes it. `by` is whoever redeemed it, or an account that may redeem anybody's: a
+    shop whose orders their owners must not undo redeems with an account of its own.
     Raises NotFound (unknown_redemption).
     """
     _require_redemption_of(redemption_id, by)
@@ -160,7 +169,7 @@ def _require_redemption_of(redemption_id: UUID, by: Any) -> None:
 
 def _take(coupon: Coupon, order_amount: int) -> bool:
     """Mark the coupon as used where it is usable. Of two at once, one succeeds."""
-    if _obstacle_of_account(coupon):
+    if _obstacle_of_account(coupon) or not discount_of(coupon, order_amount):
         return False
     now = timezone.now()
     usable = Coupon.objects.filter(
@@ -179,6 +188,7 @@ def _redeemed_before(coupon: Coupon, order_ref: str, order_amount: int) -> Redem
     applied = Redemption.objects.filter(coupon=coupon, rolled_back_at__isnull=True)
     redemption = applied.filter(order_ref=order_ref).select_related("coupon").first()
     if redemption is None:
+        _refuse_undone(coupon, order_ref)
         raise _refusal(coupon, order_amount)
     if redemption.order_amount != order_amount:
         raise Refused("order_amount_differs", _sentence("order_amount_differs", coupon))
@@ -194,6 +204,7 @@ def _refusal(coupon: Coupon, order_amount: int) -> Refused:
 
 
 def _record(coupon: Coupon, order_ref: str, order_amount: int, by: Any) -> Redemption:
+    _refuse_undone(coupon, order_ref)  # after the coupon's row is locked: a rollback writes it too
     redemption = Redemption.objects.create(
         coupon=coupon,
         order_ref=order_ref,
@@ -206,6 +217,12 @@ def _record(coupon: Coupon, order_ref: str, order_amount: int, by: Any) -> Redem
     return redemption
 
 
+def _refuse_undone(coupon: Coupon, order_ref: str) -> None:
+    undone = coupon.redemptions.filter(order_ref=order_ref, rolled_back_at__isnull=False)
+    if undone.exists():
+        raise Refused("order_undone", _sentence("order_undone", coupon))
+
+
 def _obstacle(coupon: Coupon, order_amount: int, now: datetime) -> str:
     """Return why a coupon can not be used for an order; empty where it can."""
     state = coupon_state(coupon, at=now)
@@ -213,7 +230,9 @@ def _obstacle(coupon: Coupon, order_amount: int, now: datetime) -> str:
         state = _obstacle_of_account(coupon) or state
     if state != CouponState.USABLE:
         return state.value
-    return "min_spend" if order_amount < coupon.min_spend else ""
+    if order_amount < coupon.min_spend:
+        return "min_spend"
+    return "" if discount_of(coupon, order_amount) else "no_discount"
 
 
 def _obstacle_of_account(coupon: Coupon) -> CouponState | None:

@@ -5,14 +5,13 @@ from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
-from django.db.models import Q
 from django.utils import timezone
 
 from accounts.signals import UserRegistered
-from coupons.campaigns import Campaign, Trigger
+from coupons.campaigns import Campaign
 from coupons.eligibility import Person, Verdict, judge_registration, people_by_id
 from coupons.issuing import Decided, allot, record
-from coupons.locking import lock_campaigns, may_have_run_since
+from coupons.locking import lock_campaigns, may_decide_registrations
 from coupons.models import IssueDecision
 from events.envelope import Event
 
@@ -45,11 +44,7 @@ def decide_registration_campaigns(events: Sequence[Registration]) -> None:
 
 def _lock_campaigns(moments: Collection[datetime]) -> list[Campaign]:
     """Lock the campaigns that may have run at one of these moments, in order of id."""
-    first, last = min(moments), max(moments)
-    in_time = Q(ends_at__isnull=True) | Q(ends_at__gt=first)
-    return lock_campaigns(
-        may_have_run_since(first) & in_time & Q(starts_at__lte=last, trigger=Trigger.REGISTRATION)
-    )
+    return lock_campaigns(may_decide_registrations(min(moments), max(moments)))
 
 
 def _known_decisions(

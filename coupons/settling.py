@@ -17,6 +17,7 @@ from coupons.signals import (
     settlement_requested,
     sold_out_retry_requested,
 )
+from coupons.states import EffectiveStatus, effective_status
 from events.envelope import Event
 
 CHUNK = 100  # decisions in one transaction: registrations wait for the campaign's row meanwhile
@@ -37,18 +38,18 @@ def settle_held(*, campaign_id: UUID) -> None:
 
 
 def settle_sold_out(*, campaign_id: UUID) -> None:
-    """Issue coupons that were refused for want of stock, while there is stock again.
+    """Issue coupons that were refused for want of stock, while there is stock and time.
 
     The earliest registrations come first. What a chunk leaves is asked for by an event.
     Call it inside transaction.atomic().
     """
-    for campaign in lock_campaigns(Q(pk=campaign_id, status=CampaignStatus.ACTIVE)):
-        if _is_sold_out(campaign):
+    for campaign in lock_campaigns(Q(pk=campaign_id)):
+        if not _is_live(campaign):
             return
         refused = campaign.decisions.filter(outcome=Outcome.SKIPPED, reason=DecisionReason.SOLD_OUT)
         chunk = _in_order(refused)
         _decide_again(campaign, chunk)
-        if len(chunk) == CHUNK and not _is_sold_out(campaign):
+        if len(chunk) == CHUNK and _is_live(campaign):
             sold_out_retry_requested.publish(SoldOutRetryRequested(campaign_id=campaign_id))
 
 
@@ -98,5 +99,5 @@ def _in_order(decisions: QuerySet[IssueDecision]) -> list[IssueDecision]:
     return list(decisions.order_by("event_id", "pk")[:CHUNK])
 
 
-def _is_sold_out(campaign: Campaign) -> bool:
-    return campaign.stock is not None and campaign.issued_count >= campaign.stock
+def _is_live(campaign: Campaign) -> bool:
+    return effective_status(campaign, at=timezone.now()) == EffectiveStatus.LIVE

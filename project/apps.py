@@ -11,7 +11,7 @@ class ProjectConfig(AppConfig):
     def ready(self) -> None:
         """Register checks and invariants, connect the receivers, declare what is done daily."""
         from events.queue import schedule
-        from project import checks, explain, invariants, receivers  # noqa: F401
+        from project import checks, explain, export, invariants, receivers  # noqa: F401
 
         for name, function in (
             ("events.reconcile_daily", "events.operations.reconcile.reconcile_daily"),

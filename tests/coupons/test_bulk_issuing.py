@@ -1,6 +1,7 @@
 """Coupons for a list of people: a look first, then in the background, each line once."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -8,11 +9,13 @@ from django.db import IntegrityError, connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
-from coupons import bulk_issuing, lifecycle
+from coupons import bulk_issuing, forgetting, lifecycle
 from coupons.bulk_issuing import Preview, issue_next_chunk, preview, progress_of, start
+from coupons.forgetting import forget_old_lines
 from coupons.models import (
     BulkIssue,
     BulkIssueRow,
@@ -24,8 +27,10 @@ from coupons.models import (
 from coupons.refusals import Refused
 from coupons.signals import coupon_issue_skipped
 from events.models import Delivery, DeliveryState, Event
+from events.queue import periodic_work
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon, make_decision
+from tests.parallel import run_at_once
 from tests.registrations import close, flag, make_people, make_person, refer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -185,6 +190,80 @@ def test_each_line_is_told_what_came_of_it(drain: Drain) -> None:
     assert not bulk_issue.rows.filter(user__isnull=False).exclude(given="").exists()
 
 
+def test_the_text_of_a_line_is_forgotten_after_thirty_days() -> None:
+    old, young = (
+        request_for(manual_campaign(), make_person(), text)
+        for text in ("Mei <mei@example.com>", "li@example.com")
+    )
+    BulkIssue.objects.filter(pk=old.pk).update(created_at=timezone.now() - timedelta(days=30))
+
+    forget_old_lines()
+
+    assert list(old.rows.order_by("line").values_list("given", "outcome")) == [
+        ("", ""),
+        ("", "unknown"),
+    ]
+    assert young.rows.get(line=2).given == "li@example.com"
+
+
+def test_many_texts_are_forgotten_in_short_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forgetting, "LINES_AT_ONCE", 2)
+    bulk_issue = request_for(manual_campaign(), *(f"{n}@example.com" for n in range(5)))
+    BulkIssue.objects.update(created_at=timezone.now() - timedelta(days=31))
+
+    forget_old_lines()
+
+    assert set(bulk_issue.rows.values_list("given", flat=True)) == {""}
+
+
+def test_texts_are_forgotten_by_schedule() -> None:
+    work = periodic_work("coupons.forget_old_lines")
+
+    assert work
+    assert import_string(work.function) is forget_old_lines
+    assert work.queue == "coupons"
+
+
+def test_the_same_form_sent_twice_is_one_list() -> None:
+    campaign, people, staff = manual_campaign(), listed(*make_people(2)), make_person()
+    key = uuid7()
+
+    first, again = (
+        start(campaign_id=campaign.pk, people=people, by=staff, key=key) for _ in range(2)
+    )
+
+    assert again == first
+    assert first.rows.count() == 2
+    assert Event.objects.filter(type="coupons.bulk_issue_requested").count() == 1
+
+
+def test_the_same_form_sent_many_times_at_once_is_one_list() -> None:
+    campaign, people, staff = manual_campaign(), listed(*make_people(2)), make_person()
+    send = partial(start, campaign_id=campaign.pk, people=people, by=staff, key=uuid7())
+
+    lists = run_at_once([send] * 12)
+
+    assert {bulk_issue.pk for bulk_issue in lists} == {BulkIssue.objects.get().pk}
+    assert BulkIssueRow.objects.count() == 2
+    assert Event.objects.filter(type="coupons.bulk_issue_requested").count() == 1
+
+
+def test_a_campaign_whose_time_is_over_meanwhile_issues_nothing(drain: Drain) -> None:
+    campaign = manual_campaign()
+    fine, flagged, closed = make_people(3)
+    flag(flagged)
+    close(closed)
+    bulk_issue = request_for(campaign, fine, flagged, closed)
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=timezone.now())
+
+    drain()
+
+    assert results(bulk_issue) == [("skipped", "campaign_ended")] * 2 + [
+        ("voided", "account_closed")
+    ]
+    assert not Coupon.objects.exists()
+
+
 def test_a_second_list_gives_nobody_a_second_coupon(drain: Drain) -> None:
     campaign, people = manual_campaign(), make_people(2)
     request_for(campaign, *people)
@@ -287,9 +366,8 @@ def count_queries(number: int) -> int:
     ("columns", "constraint"),
     [
         ({"line": 1, "given": "x", "outcome": "unknown"}, "once_per_line|bulkissuerow.line"),
-        ({"line": 2, "given": "x", "outcome": "lost"}, "outcome_known|user_or_text"),
-        ({"line": 2, "given": "x"}, "user_or_text"),
-        ({"line": 2, "outcome": "unknown"}, "user_or_text"),
+        ({"line": 2, "given": "x", "outcome": "lost"}, "outcome_known|text_of_nobody"),
+        ({"line": 2, "given": "x"}, "text_of_nobody"),
     ],
 )
 def test_the_database_refuses(columns: dict[str, Any], constraint: str) -> None:

@@ -151,12 +151,13 @@ def test_coupons_are_issued_to_a_list_after_a_look_at_it(staff: Client, drain: D
     counts = {str(label): count for label, count in looked.context["preview"]}
     assert (counts["Will be issued"], counts["No such account"]) == (2, 1)
     assert not BulkIssue.objects.exists()
-    confirmed = {"people": looked.context["people"], "confirmed": "1"}
-    started = staff.post(page("issue", campaign), confirmed)
+    confirmed = {name: looked.context[name] for name in ("people", "key")} | {"confirmed": "1"}
+    assert f'name="key" value="{confirmed["key"]}"' in looked.content.decode()
+    started, again = (staff.post(page("issue", campaign), confirmed) for _ in range(2))
 
     bulk_issue = BulkIssue.objects.get()
     results = url(BulkIssue, "change", bulk_issue.pk)
-    assert started["Location"] == results
+    assert started["Location"] == again["Location"] == results
     underway = staff.get(results)
     assert "1 / 3" in underway.content.decode()
     assert underway["Refresh"]
@@ -178,6 +179,7 @@ def test_coupons_are_issued_to_a_list_after_a_look_at_it(staff: Client, drain: D
         ({"people": "", "file": b"\xff\xfe\x00"}, "not a text in UTF-8"),
         ({"people": "", "file": b"x" * 1_000_001}, "too large"),
         ({"people": "", "confirmed": "1"}, "Name at least one person"),
+        ({"people": "a@example.com", "confirmed": "1", "key": "x"}, "Enter a valid UUID."),
     ],
 )
 def test_a_list_that_cannot_be_read_gets_a_sentence(

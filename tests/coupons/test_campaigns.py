@@ -69,6 +69,15 @@ def test_a_stock_below_what_is_issued_is_refused() -> None:
     assert "stock" in refusal.value.message_dict
 
 
+@pytest.mark.django_db
+def test_a_stock_beyond_what_every_database_holds_is_refused() -> None:
+    campaign = Campaign(**campaign_columns(stock=2**31))
+
+    with pytest.raises(ValidationError) as refusal:
+        campaign.full_clean()
+    assert "stock" in refusal.value.message_dict
+
+
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "../etc/passwd", "utc\x00"])
 def test_an_unknown_time_zone_is_refused(name: str) -> None:
     campaign = Campaign(**campaign_columns(time_zone=name))

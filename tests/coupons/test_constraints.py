@@ -40,6 +40,7 @@ BAD_CAMPAIGNS = [
     ("ends_after_start", {"starts_at": LATER, "ends_at": EARLIER}),
     ("ends_after_start", {"starts_at": LATER, "ends_at": LATER}),
     ("issued_within_stock", {"stock": 3, "issued_count": 4}),
+    ("stock_in_range", {"stock": 2_000_000_001}),
     ("one_validity", {"valid_days": None}),
     ("one_validity", {"valid_days": 0}),
     ("one_validity", {"valid_days": 3651}),

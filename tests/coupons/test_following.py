@@ -12,6 +12,7 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from accounts.models import Referral, User
 from accounts.queries import AccountSummary, accounts_by_id
@@ -27,7 +28,8 @@ from accounts.signals import (
     referral_approved,
     referral_voided,
 )
-from coupons import eligibility, following, redeeming
+from coupons import bulk_issuing, eligibility, following, redeeming
+from coupons.locking import lock_campaigns
 from coupons.models import Campaign, Coupon, IssueDecision, ProcessedEvent
 from coupons.services import decide_registration_campaigns
 from coupons.signals import coupon_issue_skipped
@@ -425,6 +427,58 @@ def count_queries(number: int) -> int:
             {person.pk: event for person, event in zip(people, events, strict=True)}
         )
     return len([query for query in queries if "SAVEPOINT" not in query["sql"]])
+
+
+def locked_for(person: User) -> set[Campaign]:
+    """Return the campaigns that are locked to follow a person."""
+    with transaction.atomic():
+        return set(lock_campaigns(following.may_concern([person.pk])))
+
+
+def test_campaigns_that_have_nothing_to_do_with_a_person_are_not_locked() -> None:
+    now = timezone.now()
+    person = make_person()
+    for columns in (
+        {"trigger": "manual"},
+        {"starts_at": now + timedelta(days=1)},
+        {"ends_at": now - timedelta(days=1)},
+    ):
+        make_campaign(**columns)
+
+    assert locked_for(person) == set()
+
+
+def test_campaigns_that_decided_about_a_person_or_may_be_doing_so_are_locked() -> None:
+    person, staff = make_people(2)
+    decided = make_campaign(trigger="manual", status="ended")
+    make_decision(decided, person, outcome="held", reason="account_flagged")
+    at_registration, listed = make_campaign(), make_campaign(trigger="manual")
+    bulk_issuing.start(campaign_id=listed.pk, people=str(person.pk), by=staff)
+
+    assert locked_for(person) == {decided, at_registration, listed}
+
+
+def test_closing_while_a_list_is_worked_off_leaves_nothing_usable() -> None:
+    campaign = make_campaign(trigger="manual")
+    *people, staff = make_people(9)
+    listed = "\n".join(str(person.pk) for person in people)
+    bulk_issue = bulk_issuing.start(campaign_id=campaign.pk, people=listed, by=staff)
+
+    def close_and_follow(person: User) -> None:
+        with transaction.atomic():
+            close(person)
+        with transaction.atomic():
+            following.follow_people({person.pk: registered(person)})
+
+    def issue() -> None:
+        with transaction.atomic():
+            bulk_issuing.issue_next_chunk(bulk_issue_id=bulk_issue.pk, event_id=uuid7())
+
+    run_at_once([issue, *(partial(close_and_follow, person) for person in people)])
+
+    assert not Coupon.objects.filter(status="issued").exists()
+    outcomes = IssueDecision.objects.values_list("outcome", "reason").distinct()
+    assert list(outcomes.order_by()) == [("voided", "account_closed")]
 
 
 def test_closing_while_the_registration_is_decided_leaves_nothing_usable() -> None:

@@ -135,7 +135,7 @@ def test_the_stock_can_be_changed_down_to_what_is_issued(stock: int | None) -> N
 
 @pytest.mark.parametrize(
     ("stock", "code"),
-    [(4, "stock_below_issued"), (-1, "stock_out_of_range"), (2**31, "stock_out_of_range")],
+    [(4, "stock_below_issued"), (-1, "stock_out_of_range"), (2_000_000_001, "stock_out_of_range")],
 )
 def test_no_other_stock_is_taken(stock: int, code: str) -> None:
     campaign = make_campaign(stock=10, issued_count=5)
@@ -149,7 +149,12 @@ def test_no_other_stock_is_taken(stock: int, code: str) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "code"),
-    [({"status": "ended", "stock": 2}, "wrong_status"), ({"stock": 1}, "sold_out")],
+    [
+        ({"status": "ended", "stock": 2}, "wrong_status"),
+        ({"ends_at": timezone.now() - timedelta(hours=1), "stock": 2}, "wrong_status"),
+        ({"starts_at": timezone.now() + timedelta(days=1), "stock": 2}, "wrong_status"),
+        ({"stock": 1}, "sold_out"),
+    ],
 )
 def test_a_retry_that_can_give_nobody_anything_is_refused(
     columns: dict[str, Any], code: str

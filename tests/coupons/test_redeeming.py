@@ -252,7 +252,39 @@ def test_a_rollback_makes_the_coupon_usable_again(coupon: Coupon) -> None:
             "user_id": str(coupon.user_id),
         }
     ]
-    assert use(coupon) != redemption  # the same order may be paid after all
+    assert use(coupon, order_ref="A-2") != redemption
+
+
+def test_an_order_that_was_undone_stays_undone_though_its_call_comes_again(
+    coupon: Coupon, shop: User
+) -> None:
+    roll_back(redemption_id=use(coupon).pk, by=coupon.user)
+
+    for by in (coupon.user, shop):
+        refusal = refusal_of(coupon, by=by)
+        assert refusal.code == "order_undone"
+        assert "undone" in refusal.sentence
+    again = use(coupon, order_ref="A-2")
+    assert refusal_of(coupon).code == "order_undone"
+    roll_back(redemption_id=again.pk, by=coupon.user)
+    assert refusal_of(coupon, order_ref="A-2").code == "order_undone"
+    assert len(published("coupon_redeemed")) == 2
+
+
+def test_an_undone_order_of_another_coupon_does_not_matter(coupon: Coupon) -> None:
+    other = make_coupon(make_campaign(), coupon.user)
+    roll_back(redemption_id=use(other).pk, by=coupon.user)
+
+    assert use(coupon).order_ref == "A-1"
+
+
+def test_a_coupon_is_not_used_up_for_nothing() -> None:
+    coupon = make_coupon(make_campaign(basis_points=100), make_person())
+
+    assert refusal_of(coupon, order_amount=99).code == "no_discount"
+    quote = validate(code=coupon.code, order_amount=99, by=coupon.user)
+    assert quote == Quote(valid=False, discount=0, reason="no_discount")
+    assert use(coupon, order_amount=100).discount == 1
 
 
 def test_a_second_rollback_changes_nothing_though_the_coupon_is_used_again(coupon: Coupon) -> None:
@@ -275,7 +307,7 @@ def test_a_coupon_that_has_expired_meanwhile_stays_expired(coupon: Coupon) -> No
 
     roll_back(redemption_id=redemption.pk, by=coupon.user)
 
-    assert refusal_of(coupon).code == "expired"
+    assert refusal_of(coupon, order_ref="A-2").code == "expired"
 
 
 def test_a_coupon_whose_owner_closed_their_account_meanwhile_is_revoked(

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
@@ -230,6 +231,16 @@ def test_a_retry_serves_the_earliest_while_stock_lasts(drain: Drain) -> None:
     assert set(Coupon.objects.values_list("user", flat=True)) == {p.pk for p in people[1:3]}
     assert count_of("coupons.campaign_sold_out") == 1
     assert count_of(coupon_issue_skipped.type) == 0  # those were told before
+
+
+def test_a_retry_that_is_delivered_after_the_campaigns_end_issues_nothing(drain: Drain) -> None:
+    campaign = retry_after_more_stock()
+    Campaign.objects.filter(pk=campaign.pk).update(ends_at=timezone.now())
+
+    drain()
+
+    assert outcomes(campaign) == [("skipped", "sold_out")] * 3
+    assert not Coupon.objects.exists()
 
 
 @pytest.mark.parametrize("reason", ["campaign_paused", "sold_out"])

@@ -1,0 +1,44 @@
+"""What coupons keeps of a person, to be given to them."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F
+
+from accounts.queries import exporter
+from coupons.benefits import BENEFIT_FIELDS
+from coupons.models import Coupon, IssueDecision, Redemption
+
+
+@exporter("coupons")
+def export(user_id: UUID) -> dict[str, Any]:
+    """Return the coupons, their uses, and what campaigns decided; each the oldest first."""
+    name = F("campaign__name")
+    coupons = Coupon.objects.filter(user=user_id).order_by("pk")
+    decisions = IssueDecision.objects.filter(user=user_id).order_by("pk")
+    redemptions = Redemption.objects.filter(coupon__user=user_id).order_by("pk")
+    return {
+        "coupons": _plain(coupons.values(*_COUPON, campaign_name=name)),
+        "decisions": _plain(decisions.values(*_DECISION, campaign_name=name)),
+        "redemptions": _plain(redemptions.values(*_REDEMPTION, code=F("coupon__code"))),
+    }
+
+
+_COUPON = (
+    *("code", "status", "valid_from", "valid_until", "suspended_at", "issued_at"),
+    *BENEFIT_FIELDS,
+)
+_DECISION = ("outcome", "reason", "decided_at")
+_REDEMPTION = ("order_ref", "order_amount", "discount", "currency", "created_at", "rolled_back_at")
+
+
+def _plain(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]

@@ -1,0 +1,22 @@
+"""What the project keeps of a person, to be given to them: their checkouts."""
+
+from typing import Any
+from uuid import UUID
+
+from accounts.queries import exporter
+from project.models import Checkout
+
+
+@exporter("checkouts")
+def export(user_id: UUID) -> list[dict[str, Any]]:
+    """Return the orders that were to be paid with a coupon and points, the oldest first."""
+    return [
+        {
+            "order_ref": checkout.order_ref,
+            "state": checkout.state,
+            "reason": checkout.reason_or_none,
+            "points": checkout.points,
+            "created_at": checkout.created_at.isoformat(),
+        }
+        for checkout in Checkout.objects.filter(user=user_id).order_by("pk")
+    ]
