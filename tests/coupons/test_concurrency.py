@@ -102,7 +102,7 @@ def test_rollbacks_and_orders_at_once_leave_one_order_or_none() -> None:
 def test_an_order_asked_for_again_and_again_is_not_paid_after_its_rollback() -> None:
     coupon = make_coupon(make_campaign(), make_person())
     first = redeem(code=coupon.code, order_ref="A-1", order_amount=1000, by=coupon.user)
-    undo = partial(roll_back, redemption_id=first.pk, by=coupon.user)
+    undo: Callable[[], object] = partial(roll_back, redemption_id=first.pk, by=coupon.user)
     works: list[Callable[[], object]] = [partial(try_to_redeem, coupon, "A-1")] * THREADS
 
     results = run_at_once([*works, undo, *works])

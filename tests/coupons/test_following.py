@@ -474,7 +474,9 @@ def test_closing_while_a_list_is_worked_off_leaves_nothing_usable() -> None:
         with transaction.atomic():
             bulk_issuing.issue_next_chunk(bulk_issue_id=bulk_issue.pk, event_id=uuid7())
 
-    run_at_once([issue, *(partial(close_and_follow, person) for person in people)])
+    closings: list[Callable[[], None]] = [partial(close_and_follow, each) for each in people]
+
+    run_at_once([issue, *closings])
 
     assert not Coupon.objects.filter(status="issued").exists()
     outcomes = IssueDecision.objects.values_list("outcome", "reason").distinct()

@@ -16,7 +16,8 @@ def test_checkouts_are_given_to_their_owner_alone() -> None:
     person, other = make_people(2)
     coupon = make_coupon(make_campaign(), person)
     shop = make_service("coupons.redeem_coupon", "points.spend_points")
-    made = checkouts.start(code=coupon.code, order_ref="A-1", order_amount=5000, points=60, by=shop)
+    terms = checkouts.Terms(code=coupon.code, order_ref="A-1", order_amount=5000, points=60)
+    made = checkouts.start(terms=terms, by=shop)
 
     mine, theirs = (export_account(each.pk)["checkouts"] for each in (person, other))
 
