@@ -1,18 +1,21 @@
 """Whatever happens to accounts, in whatever order it is delivered: the same comes of it.
 
 Each example lets the same things happen twice, to different people: once every event is delivered
-at once, once the queues get their turns in any order, late, and get everything again.
+at once, once the receivers get their turns in any order, late, and get everything again.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from io import StringIO
 from itertools import count
 from typing import Any, TypeAlias
 from unittest import mock
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -22,16 +25,19 @@ from accounts.models import Referral, User
 from accounts.services import register
 from coupons import redeeming
 from coupons.models import Coupon, IssueDecision, Redemption
+from coupons.models import ProcessedEvent as CouponsInbox
 from coupons.refusals import Refused as CouponRefused
 from coupons.states import coupon_state
 from events.delivery.drain import drain
-from events.models import DeliveryState
+from events.models import DeliveryState, ReceiverState
 from events.operations.replay import replay
 from events.operations.selection import Selection
-from events.receivers import all_queues
+from events.receivers import all_receivers, get_receiver
 from points import expiry, spending
 from points.models import Entry, PointsAccount, RewardRule
+from points.models import ProcessedEvent as PointsInbox
 from points.refusals import Refused as PointsRefused
+from project import checkouts
 from tests.coupons.factories import make_campaign
 from tests.faults.stimuli import drain_everything
 from tests.invariants import broken
@@ -39,9 +45,19 @@ from tests.registrations import make_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = int(os.environ.get("DOMAIN_EXAMPLES", "12"))
+EXAMPLES = int(os.environ.get("DOMAIN_EXAMPLES", "8"))
 PEOPLE = 3  # besides their inviter
-QUEUES = [queue for queue in all_queues() if queue in {"accounts", "coupons", "points", "project"}]
+RECEIVERS = [each.name for each in all_receivers() if not each.name.startswith("probe.")]
+# These go by the present state and by business keys: they need no inbox to be repeatable.
+REPEATABLE = [
+    "coupons.issue_welcome_coupons",
+    "coupons.follow_account",
+    "coupons.void_referral_benefit",
+    "coupons.release_referral_benefit",
+    "points.reward_inviter",
+    "points.follow_account",
+    "points.follow_referral",
+]
 MONTH = timedelta(days=31)
 
 Step: TypeAlias = tuple[str, int]
@@ -120,6 +136,18 @@ class World:
             user_id=person.pk, amount=60, order_ref=f"{self.run}-{person.pk}", actor_id=None
         )
 
+    def checkout(self, person: User) -> None:
+        drain_everything()
+        usable = Coupon.objects.filter(user=person, status="issued").order_by("campaign__name")
+        if coupon := usable.first():
+            terms = checkouts.Terms(
+                code=coupon.code,
+                order_ref=f"C-{self.run}-{person.pk}",
+                order_amount=5000,
+                points=60,
+            )
+            checkouts.start(terms=terms, by=self.service)
+
     def unspend(self, person: User) -> None:
         drain_everything()
         for entry in Entry.objects.filter(account=person.pk, kind="spend"):
@@ -164,10 +192,10 @@ def _coupons(person: User, *states: str) -> list[tuple[str, str]]:
 
 STEPS = [
     "register", "register", "flag", "clear", "close", "defraud", "void", "approve",
-    "redeem", "roll_back", "spend", "unspend", "expire",
+    "redeem", "roll_back", "checkout", "spend", "unspend", "expire",
 ]  # fmt: skip
 steps = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, PEOPLE)), min_size=3, max_size=16)
-turns = st.lists(st.one_of(st.none(), st.sampled_from(QUEUES), st.just("replay")), max_size=40)
+turns = st.lists(st.one_of(st.none(), st.sampled_from(RECEIVERS), st.just("replay")), max_size=40)
 
 
 def at_once(world: World, program: Sequence[Step]) -> list[State]:
@@ -184,10 +212,30 @@ def in_turns(world: World, program: Sequence[Step], schedule: Iterator[str | Non
             if turn == "replay":
                 replay(Selection(state=DeliveryState.DONE, since=_today()))
             elif turn is not None:
-                drain(turn)
+                deliver_to(turn)
     world.outcome()
-    replay(Selection(state=DeliveryState.DONE, since=_today()))
+    for inbox in (CouponsInbox, PointsInbox):
+        inbox.objects.filter(receiver__in=REPEATABLE).delete()
+    for name in REPEATABLE:
+        replay(Selection(state=DeliveryState.DONE, receiver=name))
     return world.outcome()
+
+
+def deliver_to(name: str) -> None:
+    """Deliver what one receiver is owed, and nothing else."""
+    others = ReceiverState.objects.exclude(name=name)
+    others.update(paused_at=timezone.now())
+    drain(get_receiver(name).queue)
+    others.update(paused_at=None)
+
+
+def missing_or_doubled() -> list[str]:
+    """Return what `reconcile` finds."""
+    out = StringIO()
+    with suppress(CommandError):
+        call_command("reconcile", "--json", "--grace", "0", stdout=out)
+    found: list[Any] = json.loads(out.getvalue())["findings"]
+    return [str(each) for each in found]
 
 
 def _today() -> datetime:
@@ -199,7 +247,9 @@ def service() -> User:
     make_campaign(name="Welcome")
     make_campaign(name="Invited", audience="invited", basis_points=None, amount=300, currency="EUR")
     RewardRule.objects.create(version=1, points=100, expires_days=30)
-    return make_service("coupons.redeem_coupon")
+    for name in RECEIVERS:
+        ReceiverState.objects.get_or_create(name=name)
+    return make_service("coupons.redeem_coupon", "points.spend_points")
 
 
 @contextmanager
@@ -223,6 +273,7 @@ def test_the_order_of_delivery_does_not_matter(service: User) -> None:
 
         assert found == expected
         assert broken("--at-rest") == {}
+        assert missing_or_doubled() == []
 
     run: Callable[[], None] = check
     with _no_bursts():
