@@ -120,7 +120,7 @@ def _redact(addresses: Collection[str], user: User) -> None:
     """Put the placeholder for the addresses in what staff did and wrote about them."""
     either = "|".join(map(re.escape, sorted(addresses)))
     # Not inside of another person's longer address.
-    pattern = re.compile(rf"(?<![\w.+-])(?:{either})(?![\w-])", re.IGNORECASE)
+    pattern = re.compile(rf"(?<![\w.+-])(?:{either})(?![\w-]|\.\w)", re.IGNORECASE)
     placeholder = emails.placeholder(user.pk)
     entries = list(LogEntry.objects.filter(_naming(addresses, "object_repr", "change_message")))
     for entry in entries:

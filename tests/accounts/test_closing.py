@@ -99,13 +99,14 @@ def test_the_address_is_nowhere_afterwards(mei: User, client: Client) -> None:
 
 
 def test_another_person_s_longer_address_stays(mei: User) -> None:
-    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, "See tom-mei@example.com, mei@example.com.")
+    words = "See tom-mei@example.com, mei@example.com.au and mei@example.com."
+    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, words)
 
     close_account(user_id=mei.pk, reason=REQUESTED)
 
-    written = LogEntry.objects.get().change_message
-    assert "tom-mei@example.com" in written
-    assert written.count("mei@") == 1
+    assert LogEntry.objects.get().change_message == (
+        f"See tom-mei@example.com, mei@example.com.au and closed-{mei.pk}@closed.invalid."
+    )
 
 
 def test_sessions_and_tokens_end(mei: User, client: Client) -> None:
