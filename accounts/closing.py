@@ -9,7 +9,7 @@ from allauth.account.models import EmailAddress
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.hashers import make_password
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from knox.models import AuthToken
 
@@ -75,10 +75,14 @@ def find_closed(address: str) -> User | None:
     return closed.order_by("-closed_at").first()
 
 
-def had_account(canonical: str) -> bool:
-    """Tell whether whoever has this canonical address had an account that is closed."""
-    known = digests.digests(digests.PERSON, canonical)
-    return FormerAddress.objects.filter(person_digest__in=known).exists()
+def formerly(address: str) -> QuerySet[FormerAddress]:
+    """Return the rows of closed accounts that had a folded address, or whose person has it.
+
+    Other spellings of a mailbox are known only where its owner confirmed one.
+    """
+    same = digests.digests(digests.ADDRESS, address)
+    person = digests.digests(digests.PERSON, emails.canonical_email(address))
+    return FormerAddress.objects.filter(Q(address_digest__in=same) | Q(person_digest__in=person))
 
 
 def _remember_addresses(user: User) -> set[str]:
@@ -88,14 +92,23 @@ def _remember_addresses(user: User) -> set[str]:
     # One that was never confirmed may be another person's, who is not to be taken for this one.
     own = {user.email, *(email for email, verified in named.items() if verified)}
     FormerAddress.objects.bulk_create(
-        FormerAddress(
-            account=user,
-            address_digest=digests.digest(digests.ADDRESS, email),
-            person_digest=digests.digest(digests.PERSON, emails.canonical_email(email)),
-        )
-        for email in sorted(own)
+        _former(user, email, is_confirmed=named.get(email, False)) for email in sorted(own)
     )
     return {user.email, *named}
+
+
+def _former(user: User, email: str, *, is_confirmed: bool) -> FormerAddress:
+    """Return an address as it is remembered.
+
+    Of an account's own address that was never confirmed only this spelling is: or else whoever
+    registers and closes victim+1@ takes the newcomer's coupon from victim@.
+    """
+    person = digests.digest(digests.PERSON, emails.canonical_email(email)) if is_confirmed else ""
+    return FormerAddress(
+        account=user,
+        address_digest=digests.digest(digests.ADDRESS, email),
+        person_digest=person,
+    )
 
 
 def _anonymise(user: User) -> None:

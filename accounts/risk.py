@@ -14,11 +14,11 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts import digests, emails, history
+from accounts.closing import formerly
 from accounts.history import Why
 from accounts.locks import lock_account
 from accounts.models import (
     AccountStatus,
-    FormerAddress,
     Referral,
     ReferralStatus,
     RiskSignal,
@@ -134,9 +134,8 @@ def _is_same_person(user: User, inviter: User) -> bool:
     same = User.objects.filter(email_canonical=canonical)
     if same.filter(Q(pk=inviter.pk) | Q(referral__inviter=inviter)).exists():
         return True
-    known = digests.digests(digests.PERSON, canonical)
-    former = FormerAddress.objects.filter(person_digest__in=known)
-    return user.is_returning and former.filter(account__referral__inviter=inviter).exists()
+    former = formerly(user.email).filter(account__referral__inviter=inviter)
+    return user.is_returning and former.exists()
 
 
 def _is_burst(inviter: User) -> bool:

@@ -18,7 +18,7 @@ from knox.models import AuthToken
 
 import codes
 from accounts import emails, risk, validators, verification
-from accounts.closing import had_account
+from accounts.closing import formerly
 from accounts.locks import lock_account, lock_with_inviter
 from accounts.models import (
     REFERRAL_CODE_LENGTH,
@@ -115,7 +115,7 @@ def register_with(
         language=_known_language(language),
         registered_at=None if verification_is_mandatory() else timezone.now(),
         # After the look whether it is taken: an account that was closed by then is known now.
-        is_returning=had_account(emails.canonical_email(address)),
+        is_returning=formerly(address).exists(),
     )
     noticed = risk.notice(user=user, inviter=inviter, client=client)
     referral = _insert(user, inviter, noticed)
@@ -135,7 +135,7 @@ def complete_registration(*, user_id: UUID) -> bool:
         if user.registered_at is not None or user.is_staff or not user.is_active:
             return False
         user.registered_at = timezone.now()
-        user.is_returning = user.is_returning or had_account(user.email_canonical)
+        user.is_returning = user.is_returning or formerly(user.email).exists()
         user.save(update_fields=["registered_at", "is_returning"])
         referral = Referral.objects.select_related("inviter").filter(pk=user_id).first()
         suspicions = risk.suspicions(risk.signals_of(user_id))

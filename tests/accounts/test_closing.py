@@ -41,6 +41,11 @@ def mei(register: Register) -> User:
     return register(email="mei@example.com").user
 
 
+def confirm(user: User) -> None:
+    """Let a person have confirmed their address."""
+    EmailAddress.objects.filter(user=user).update(verified=True)
+
+
 def places_that_name(words: str) -> list[str]:
     """Return every text column of every table with a row that holds these words."""
     found = []
@@ -159,12 +164,23 @@ def test_signing_up_again_is_allowed_and_known(mei: User, register: Register, sp
     assert not accounts[mei.pk].is_returning
 
 
-def test_another_spelling_of_a_mailbox_is_known_to_return(register: Register) -> None:
+def test_another_spelling_of_a_confirmed_mailbox_is_known_to_return(register: Register) -> None:
     first = register(email="m.ei+shop@gmail.com").user
+    confirm(first)
     close_account(user_id=first.pk, reason=REQUESTED)
 
     assert register(email="mei@googlemail.com").user.is_returning
     assert not register(email="mei@example.com").user.is_returning
+
+
+def test_nobody_makes_another_person_return_by_closing_a_spelling_of_their_address(
+    register: Register,
+) -> None:
+    stranger = register(email="mei+1@gmail.com").user
+    close_account(user_id=stranger.pk, reason=REQUESTED)
+
+    assert not register(email="mei@gmail.com").user.is_returning
+    assert register(email="mei+1@gmail.com").user.is_returning
 
 
 def test_a_confirmed_second_address_is_known_and_an_unconfirmed_is_not(
@@ -183,6 +199,7 @@ def test_a_sign_up_that_waited_while_the_account_was_closed_is_known_to_return(
     register: Register, mandatory: None
 ) -> None:
     first, second = (register(email=f"mei+{n}@gmail.com").user for n in range(2))
+    confirm(first)
     complete_registration(user_id=first.pk)
     close_account(user_id=first.pk, reason=REQUESTED)
 
@@ -203,6 +220,8 @@ def test_a_former_address_is_known_after_the_key_was_replaced(
 
 
 def test_a_former_address_cannot_be_told_from_what_is_stored(mei: User) -> None:
+    confirm(mei)
+
     close_account(user_id=mei.pk, reason=REQUESTED)
 
     row = FormerAddress.objects.get()
