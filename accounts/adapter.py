@@ -8,15 +8,18 @@ from urllib.parse import urlsplit, urlunsplit
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
 from accounts import emails, proxies, services, validators
 from accounts.locks import lock_with_inviter
 from accounts.models import User
+from accounts.standing import AccountIsClosed
 
 logger = logging.getLogger(__name__)
 
@@ -92,8 +95,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
         services.complete_waiting_registration(user=user)
 
     def set_password(self, user: User, password: str) -> None:
-        """Store a new password, which ends the tokens of the old one."""
-        services.set_password(user=user, password=password)
+        """Store a new password, which ends the tokens of the old one.
+
+        Whose account was closed since the page was opened is told so, and led to the login.
+        """
+        try:
+            services.set_password(user=user, password=password)
+        except AccountIsClosed as refusal:
+            messages.error(self.request, str(refusal))
+            raise ImmediateHttpResponse(redirect("account_login")) from None
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address; X-Forwarded-For counts only from TRUSTED_PROXIES."""

@@ -22,6 +22,7 @@ from accounts.closing import formerly
 from accounts.locks import lock_account, lock_with_inviter
 from accounts.models import (
     REFERRAL_CODE_LENGTH,
+    AccountStatus,
     Referral,
     ReferralStatus,
     RiskSignal,
@@ -30,6 +31,7 @@ from accounts.models import (
 )
 from accounts.referrals import decide, may_invite
 from accounts.signals import UserRegistered, user_registered
+from accounts.standing import AccountIsClosed
 
 _INSERT_ATTEMPTS = 3  # a fresh referral code collides about once in 10 million sign-ups
 
@@ -45,6 +47,10 @@ class ReferralReason(StrEnum):
 
 class EmailTaken(Exception):
     """The address belongs to an account already. Say so only where verification is optional."""
+
+
+class MayNotLogIn(Exception):
+    """The account is closed or locked out. To people, credentials of nobody are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,18 +169,26 @@ def complete_waiting_registration(*, user: User) -> None:
 def set_password(*, user: User, password: str | None) -> None:
     """Store a new password, or none, and end all API tokens, all or nothing.
 
-    The rest of the row is not written: the account may change meanwhile.
+    The rest of the row is not written: the account may change meanwhile. Raises AccountIsClosed.
     """
     user.set_password(password)  # hashes: not inside the transaction
     with transaction.atomic():
+        if lock_account(user.pk).status == AccountStatus.CLOSED:
+            raise AccountIsClosed
         user.save(update_fields=["password"])
         AuthToken.objects.filter(user=user).delete()
 
 
 def issue_token(*, user: User) -> tuple[str, datetime]:
-    """Return a new API token and when it expires. Only its hash is stored."""
-    AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
-    stored, token = AuthToken.objects.create(user=user)
+    """Return a new API token and when it expires. Only its hash is stored.
+
+    Raises MayNotLogIn where the account was closed, or locked out, since its password was checked.
+    """
+    with transaction.atomic():
+        if not lock_account(user.pk).is_active:
+            raise MayNotLogIn
+        AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
+        stored, token = AuthToken.objects.create(user=user)
     return token, stored.expiry
 
 
