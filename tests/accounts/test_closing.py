@@ -136,6 +136,22 @@ def test_no_session_holds_an_address(mei: User, client: Client) -> None:
     assert "mei@" not in str(session)
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_no_session_holds_an_address_that_is_to_be_confirmed(
+    mei: User, mandatory: None, is_known: bool
+) -> None:
+    address = "mei@example.com" if is_known else "zoe@example.com"
+    typed = {"email": address, "password1": PASSWORD, "referral_code": ""}
+    browser, later = Client(), Client()
+
+    browser.post("/accounts/signup/", typed)
+    later.post("/accounts/login/", {"login": address, "password": PASSWORD})
+
+    assert User.objects.filter(email=address).exists()
+    sessions = [str(session.get_decoded()) for session in Session.objects.all()]
+    assert not any(address in session for session in sessions)
+
+
 def test_closing_again_does_nothing(mei: User) -> None:
     close_account(user_id=mei.pk, reason=REQUESTED)
 
