@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from accounts.models import NOTE_LENGTH, AccountStatus, StatusChange, StatusSubject
+from accounts.models import FRAUD, NOTE_LENGTH, AccountStatus, StatusChange, StatusSubject
 from events.envelope import Event
 
 
@@ -43,6 +43,16 @@ def record(
         )
         for user_id, was, event in zip(user_ids, before, events, strict=True)
     )
+
+
+def latest_of_account(user_id: UUID) -> StatusChange | None:
+    """Return the latest change of an account itself; None where there was none."""
+    return _of_account(user_id).first()
+
+
+def is_fraud(user_id: UUID) -> bool:
+    """Tell whether an account was closed for fraud, at once or after its owner had left."""
+    return _of_account(user_id).filter(after=AccountStatus.CLOSED, reason=FRAUD).exists()
 
 
 def reason_of_flag(user_id: UUID) -> str | None:

@@ -24,6 +24,7 @@ from accounts import services
 from accounts.closing import CloseReason, close_account, find_closed
 from accounts.models import FormerAddress, Referral, StatusChange, User
 from accounts.queries import accounts_by_id
+from accounts.referrals import void_referral
 from accounts.services import complete_registration
 from accounts.standing import flag_account
 from tests.accounts.conftest import PASSWORD, Register
@@ -103,6 +104,23 @@ def test_the_address_is_nowhere_afterwards(mei: User, client: Client) -> None:
     cache.clear()
 
 
+def test_the_address_is_not_in_what_was_written_about_others_either(
+    mei: User, register: Register
+) -> None:
+    friends = [register(referral_code=mei.referral_code).user for _ in range(2)]
+    void_referral(invitee_id=friends[0].pk, reason="by_staff", note="the same as Mei@example.com")
+
+    close_account(user_id=mei.pk, reason=FRAUD, note="mei@example.com runs a ring")
+
+    assert places_that_name("mei@example.com") == []
+    notes = StatusChange.objects.filter(user__in=friends).order_by("pk").values_list("note")
+    placeholder = f"closed-{mei.pk}@closed.invalid"
+    assert [note for (note,) in notes] == [
+        f"the same as {placeholder}",
+        f"{placeholder} runs a ring",
+    ]
+
+
 def test_another_person_s_longer_address_stays(mei: User) -> None:
     words = "See tom-mei@example.com, mei@example.com.au and mei@example.com."
     LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, words)
@@ -155,7 +173,7 @@ def test_no_session_holds_an_address_that_is_to_be_confirmed(
 def test_closing_again_does_nothing(mei: User) -> None:
     close_account(user_id=mei.pk, reason=REQUESTED)
 
-    assert not close_account(user_id=mei.pk, reason=FRAUD)
+    assert not close_account(user_id=mei.pk, reason=REQUESTED)
 
     assert len(published("account_closed")) == StatusChange.objects.count() == 1
 
