@@ -6,17 +6,20 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.models import EmailAddress
+from allauth.account.stages import EmailVerificationStage
+from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, proxies, services, validators
+from accounts import emails, proxies, services, stages, validators
 from accounts.locks import lock_with_inviter
 from accounts.models import User
+from accounts.standing import AccountIsClosed
 
 logger = logging.getLogger(__name__)
 
@@ -78,22 +81,27 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
             messages.error(request, _("This address belongs to another account now."))
             return False
 
-    def login(self, request: HttpRequest, user: User) -> None:
-        """Log in. A sign-up that waits although nothing is to be waited for is completed.
+    def get_login_stages(self) -> list[str]:
+        """Return the paths of the stages of a login, ours in the place of allauth's."""
+        ours = {_path_of(EmailVerificationStage): _path_of(stages.ConfirmAddressStage)}
+        return [ours.get(path, path) for path in super().get_login_stages()]
 
-        allauth notes in the session what was typed. The address must not be in there: nobody can
-        find the sessions of an account to take it out when the account is closed.
-        """
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Log in. A sign-up that waits although nothing is to be waited for is completed."""
         super().login(request, user)
-        records = request.session.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
-        request.session[AUTHENTICATION_METHODS_SESSION_KEY] = [
-            {name: value for name, value in record.items() if name != "email"} for record in records
-        ]
+        stages.forget_address(request.session)
         services.complete_waiting_registration(user=user)
 
     def set_password(self, user: User, password: str) -> None:
-        """Store a new password, which ends the tokens of the old one."""
-        services.set_password(user=user, password=password)
+        """Store a new password, which ends the tokens of the old one.
+
+        Whose account was closed since the page was opened is told so, and led to the login.
+        """
+        try:
+            services.set_password(user=user, password=password)
+        except AccountIsClosed as refusal:
+            messages.error(self.request, str(refusal))
+            raise ImmediateHttpResponse(redirect("account_login")) from None
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the client's address; X-Forwarded-For counts only from TRUSTED_PROXIES."""
@@ -122,6 +130,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
             logger.error("Mail %r was not sent: %s.", template_prefix, type(error).__name__)
             if self.request and not self.is_ajax(self.request):
                 messages.warning(self.request, _("We could not send an e-mail. Try again later."))
+
+
+def _path_of(stage: type) -> str:
+    return f"{stage.__module__}.{stage.__qualname__}"
 
 
 def _public(url: str) -> str:

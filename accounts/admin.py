@@ -56,7 +56,14 @@ _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in stubs only
-    """Set somebody's password, or take it away."""
+    """Set somebody's password, or take it away. A closed account has none for good."""
+
+    def clean(self) -> dict[str, Any] | None:
+        """Refuse for a closed account, beside the first field: the page shows no other errors."""
+        cleaned: dict[str, Any] | None = super().clean()
+        if self.user.status == AccountStatus.CLOSED:
+            self.add_error("password1", str(AccountIsClosed()))
+        return cleaned
 
     def save(self, commit: bool = True) -> User:
         """Do it as everywhere, which ends the account's tokens."""

@@ -23,7 +23,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import limits, queries, services, verification
-from accounts.authentication import TokenAuthentication, authenticate, require_within_limit
+from accounts.authentication import (
+    TokenAuthentication,
+    authenticate,
+    invalid_credentials,
+    require_within_limit,
+)
 from accounts.models import AccountStatus, User
 from api.fields import StrictCharField
 from api.idempotency import idempotent, is_about
@@ -221,7 +226,10 @@ class Tokens(APIView):
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         user = authenticate(request._request, **data.validated_data)
-        token, expires_at = services.issue_token(user=user)
+        try:
+            token, expires_at = services.issue_token(user=user)
+        except services.MayNotLogIn:
+            raise invalid_credentials() from None
         output = self.Output({"token": token, "expires_at": expires_at})
         return Response(output.data, status=status.HTTP_201_CREATED)
 

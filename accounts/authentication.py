@@ -42,9 +42,7 @@ def authenticate(request: HttpRequest, *, email: str, password: str) -> User:
     """
     user = _check_password(request, email, password)
     if user is None or not user.is_active:
-        raise AuthenticationFailed(
-            _("The e-mail address or the password is not right."), code="invalid_credentials"
-        )
+        raise invalid_credentials()
     if services.verification_is_mandatory() and not verification.is_verified(user):
         verification.send_link(request, user)
         raise PermissionDenied(
@@ -53,6 +51,13 @@ def authenticate(request: HttpRequest, *, email: str, password: str) -> User:
         )
     services.complete_waiting_registration(user=user)
     return user
+
+
+def invalid_credentials() -> AuthenticationFailed:
+    """Return the answer to credentials that open no account (401)."""
+    return AuthenticationFailed(
+        _("The e-mail address or the password is not right."), code="invalid_credentials"
+    )
 
 
 def is_own_password(request: HttpRequest, *, user: User, password: str) -> bool:

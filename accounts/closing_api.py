@@ -50,7 +50,8 @@ class Close(APIView):
     def post(self, request: Request) -> Response:
         """Close the account of whoever asks, for good. All its tokens and sessions end.
 
-        The person's data is taken out at once. Unused coupons and points go within moments.
+        The person's data is taken out at once. Unused coupons are revoked within moments;
+        points stay in the books, but nobody can spend them any more.
         """
         require_within_limit(request, "login")
         data = self.Input(data=request.data)

@@ -57,10 +57,10 @@ def _changes(user: User) -> QuerySet[StatusChange]:
 def _changed(change: StatusChange) -> Fact:
     by = f" by account {change.actor_id}" if change.actor_id else ""
     note = f": {change.note}" if change.note else ""
-    text = (
-        f"accounts: the {change.subject} went from {change.before} to {change.after}{by} "
-        f"({change.reason}{note})"
-    )
+    what = f"the {change.subject} went from {change.before} to {change.after}"
+    if change.before == change.after:
+        what = "the account, which was closed already, was found to be a fraud's"
+    text = f"accounts: {what}{by} ({change.reason}{note})"
     return Fact(at=change.changed_at, text=text, event_id=change.event_id)
 
 

@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 from allauth.account.models import EmailAddress
-from django.db.models import Count, Exists, F, OuterRef, Q, Subquery, Value
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce
 from knox.models import AuthToken
 
 from accounts import digests, emails
-from accounts.closing import CloseReason
 from accounts.models import (
+    FRAUD,
     AccountStatus,
     FormerAddress,
     Referral,
@@ -21,14 +21,16 @@ from accounts.models import (
     User,
 )
 from accounts.services import verification_is_mandatory
+from accounts.settling import waiting_for_inviters
 from accounts.signals import user_registered
-from events.models import Event
+from events.models import Delivery, DeliveryState, Event
 from events.operations.checksum import register_effects
 from events.operations.history import HistoryLine
 from events.operations.ids import AsId, AsKey
 from events.operations.invariants import Breach, Circumstances, breach_of, breaches_in, invariant
 
 LOOKED_UP_AT_ONCE = 500  # addresses
+SETTLE_RECEIVER = "accounts.settle_referrals"
 
 register_effects(
     StatusChange, fields=["user_id", "subject", "before", "after", "reason"], event_field="event_id"
@@ -118,7 +120,10 @@ def _undecided() -> Iterator[Breach]:
         hint="A registration and the decision are one transaction: look at what wrote them.",
     )
     frauds = StatusChange.objects.filter(
-        subject=StatusSubject.ACCOUNT, after=AccountStatus.CLOSED, reason=CloseReason.FRAUD
+        ~Exists(_unsettled("user_id")),
+        subject=StatusSubject.ACCOUNT,
+        after=AccountStatus.CLOSED,
+        reason=FRAUD,
     ).values("user")
     theirs = registered.filter(Q(invitee__in=frauds) | Q(inviter__in=frauds))
     yield from breaches_in(
@@ -126,6 +131,19 @@ def _undecided() -> Iterator[Breach]:
         what="referrals of or by a fraud count",
         hint="Void them in the admin, under Referrals.",
     )
+    yield from breaches_in(
+        waiting_for_inviters()
+        .exclude(inviter__status=AccountStatus.FLAGGED)
+        .exclude(Exists(_unsettled("inviter_id"))),
+        what="referrals wait for an inviter who is not under review",
+        hint="Approve or void them in the admin, under Referrals.",
+    )
+
+
+def _unsettled(user_id: str) -> QuerySet[Delivery]:
+    """Return what the receiver that settles referrals is still owed about an account."""
+    owed = Delivery.objects.filter(receiver=SETTLE_RECEIVER, key=AsKey(OuterRef(user_id)))
+    return owed.exclude(state=DeliveryState.DONE)
 
 
 @dataclass(slots=True)

@@ -27,13 +27,14 @@ def lock_with_inviter(user_id: UUID) -> User:
     return found[user_id]
 
 
-def lock_invitees(referrals: QuerySet[Referral]) -> list[Referral]:
-    """Return referrals, with the invited people locked. Call it with the inviter's lock held.
+def lock_invitees(referrals: QuerySet[Referral], limit: int) -> list[Referral]:
+    """Return the first of some referrals, with the invited people locked.
 
-    That keeps referrals from joining the chosen ones, so that all that are returned are locked.
+    Call it with the inviter's lock held. There may be more than are returned.
     """
-    list(_locked(User.objects.filter(pk__in=referrals.values("invitee"))).values_list("pk"))
-    return list(referrals.order_by("pk"))  # read again: some may have left meanwhile
+    ids = list(referrals.order_by("pk").values_list("pk", flat=True)[:limit])
+    list(_locked(User.objects.filter(pk__in=ids)).values_list("pk"))
+    return list(referrals.filter(pk__in=ids).order_by("pk"))  # some may have left meanwhile
 
 
 def _locked(users: QuerySet[User]) -> QuerySet[User]:

@@ -240,9 +240,13 @@ class StatusSubject(models.TextChoices):
     REFERRAL = "referral", _("referral")
 
 
+FRAUD = "fraud"  # the reason of closing an account that voids its referrals, too
+
+
 class StatusChange(models.Model):
     """The status of an account, or of a person's referral, was changed: when, by whom and why.
 
+    From closed to closed: an account that its owner had closed was found to be a fraud's.
     What a sign-up itself decided is not here: the account and the referral tell that.
     """
 
@@ -281,7 +285,18 @@ class StatusChange(models.Model):
                 | Q(subject=StatusSubject.REFERRAL, after__in=ReferralStatus.values),
                 name="statuschange_known",
             ),
-            models.CheckConstraint(condition=~Q(before=F("after")), name="statuschange_changes"),
+            models.CheckConstraint(
+                condition=~Q(before=F("after"))
+                | Q(subject=StatusSubject.ACCOUNT, after=AccountStatus.CLOSED, reason=FRAUD),
+                name="statuschange_changes",
+            ),
+            models.UniqueConstraint(
+                fields=["user"],
+                condition=Q(
+                    subject=StatusSubject.ACCOUNT, after=AccountStatus.CLOSED, reason=FRAUD
+                ),
+                name="statuschange_fraud_once",
+            ),
             models.CheckConstraint(condition=~Q(reason=""), name="statuschange_has_reason"),
         ]
 
@@ -312,7 +327,11 @@ class FormerAddress(models.Model):
         _("hash of the address"), max_length=DIGEST_LENGTH, db_index=True
     )
     person_digest = models.CharField(
-        _("hash of the canonical address"), max_length=DIGEST_LENGTH, db_index=True
+        _("hash of the canonical address"),
+        max_length=DIGEST_LENGTH,
+        db_index=True,
+        blank=True,
+        help_text=_("Empty: nobody confirmed that the address is theirs."),
     )
 
     class Meta:

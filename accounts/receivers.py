@@ -1,8 +1,13 @@
-"""What accounts does when something was decided elsewhere."""
+"""What accounts does in the background, and when something was decided elsewhere."""
 
-from accounts import risk
+from accounts import risk, settling
 from accounts.models import ProcessedEvent
-from accounts.signals import RiskDecided, risk_decided
+from accounts.signals import (
+    ReferralSettlementRequested,
+    RiskDecided,
+    referral_settlement_requested,
+    risk_decided,
+)
 from events.envelope import Event
 from events.receivers import background_receiver
 from events.retry import PermanentFailure
@@ -18,3 +23,9 @@ def apply_risk_decision(event: Event[RiskDecided]) -> None:
         )
     except ValueError as error:
         raise PermanentFailure(str(error)) from error
+
+
+@background_receiver(referral_settlement_requested, inbox=ProcessedEvent)
+def settle_referrals(event: Event[ReferralSettlementRequested]) -> None:
+    """Void or release, a chunk at a time, the referrals that an account's standing concerns."""
+    settling.settle_referrals(user_id=event.data.user_id)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import history
 from accounts.history import Why
-from accounts.locks import lock_account, lock_invitees
+from accounts.locks import lock_account
 from accounts.models import AccountStatus, Referral, ReferralStatus, StatusSubject, User
 from accounts.signals import ReferralApproved, ReferralVoided, referral_approved, referral_voided
 from events.envelope import Event
@@ -106,19 +106,8 @@ def void_referral(
         if referral.status == ReferralStatus.VOIDED:
             return False
         _refuse_final(referral)
-        _void([referral], Why(reason=reason, actor=actor, note=note))
+        void([referral], Why(reason=reason, actor=actor, note=note))
     return True
-
-
-def void_all_of(account: User, why: Why) -> None:
-    """Void the referrals of a fraud: by whom it was invited and whom it invited.
-
-    Call it with the account's lock held. Pending ones are left: they are void once they are
-    decided, for an inviter who is closed, and never decided, for an invited person who is.
-    """
-    decided = Referral.objects.filter(status__in=[ReferralStatus.APPROVED, ReferralStatus.FLAGGED])
-    _void(list(decided.filter(pk=account.pk)), why)
-    _void(lock_invitees(decided.filter(inviter=account)), why)
 
 
 def lift(referrals: Collection[Referral], reasons: Collection[str], why: Why) -> None:
@@ -136,6 +125,24 @@ def lift(referrals: Collection[Referral], reasons: Collection[str], why: Why) ->
             held.append(referral)
     Referral.objects.bulk_update(held, ["reasons"], batch_size=AT_ONCE)
     _approve(freed, why)
+
+
+def void(referrals: Sequence[Referral], why: Why) -> None:
+    """Declare decided referrals void, for good. Call it with the locks of the invited people held.
+
+    Raises ChangedMeanwhile where one is void already.
+    """
+    before = _move(referrals, ReferralStatus.VOIDED)
+    for referral in referrals:
+        referral.reasons = [*referral.reasons, why.reason]
+    Referral.objects.bulk_update(referrals, ["reasons"], batch_size=AT_ONCE)
+    events = referral_voided.publish_many(
+        ReferralVoided(
+            invitee_id=referral.invitee_id, inviter_id=referral.inviter_id, reason=why.reason
+        )
+        for referral in referrals
+    )
+    _record(referrals, before, ReferralStatus.VOIDED, events, why)
 
 
 def _lock(invitee_id: UUID) -> Referral:
@@ -160,20 +167,6 @@ def _approve(referrals: Sequence[Referral], why: Why) -> None:
         for referral in referrals
     )
     _record(referrals, before, ReferralStatus.APPROVED, events, why)
-
-
-def _void(referrals: Sequence[Referral], why: Why) -> None:
-    before = _move(referrals, ReferralStatus.VOIDED)
-    for referral in referrals:
-        referral.reasons = [*referral.reasons, why.reason]
-    Referral.objects.bulk_update(referrals, ["reasons"], batch_size=AT_ONCE)
-    events = referral_voided.publish_many(
-        ReferralVoided(
-            invitee_id=referral.invitee_id, inviter_id=referral.inviter_id, reason=why.reason
-        )
-        for referral in referrals
-    )
-    _record(referrals, before, ReferralStatus.VOIDED, events, why)
 
 
 def _move(referrals: Sequence[Referral], status: ReferralStatus) -> list[str]:

@@ -13,12 +13,12 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts import digests, emails
+from accounts import digests, emails, history
+from accounts.closing import formerly
 from accounts.history import Why
 from accounts.locks import lock_account
 from accounts.models import (
     AccountStatus,
-    FormerAddress,
     Referral,
     ReferralStatus,
     RiskSignal,
@@ -82,8 +82,12 @@ def request_check(*, user_id: UUID, suspicions: list[str]) -> None:
 def apply_decision(*, user_id: UUID, decision: str, reason: str) -> None:
     """Flag or clear an account as somebody decided ("flag" | "clear"), with what depends on it.
 
-    Clearing takes the risk signals away as reasons to hold the account's referral. A decision that
+    Clearing takes the risk signals away as reasons to hold the account's referral; it ends a review
+    that such a decision began, never one that staff did. Flagging leaves a referral as it is: one
+    that is held waits in the queue of reviews for a person, as voiding is final. A decision that
     was applied before, or about an account that is closed or unknown, does nothing.
+
+    `reason` is kept with the change, for staff, and not published again.
     Raises ValueError where the decision is neither.
     """
     if decision not in _ACTIONS:
@@ -109,7 +113,8 @@ def _flag(user_id: UUID, note: str) -> None:
 
 
 def _clear(user_id: UUID, note: str) -> None:
-    clear_account(user_id=user_id, reason=RISK_CHECK, note=note)
+    if history.reason_of_flag(user_id) == RISK_CHECK:
+        clear_account(user_id=user_id, reason=RISK_CHECK, note=note)
     held = Referral.objects.filter(pk=user_id, status=ReferralStatus.FLAGGED)
     lift(list(held), RiskSignalKind.values, Why(reason=RISK_CHECK, note=note))
 
@@ -129,9 +134,8 @@ def _is_same_person(user: User, inviter: User) -> bool:
     same = User.objects.filter(email_canonical=canonical)
     if same.filter(Q(pk=inviter.pk) | Q(referral__inviter=inviter)).exists():
         return True
-    known = digests.digests(digests.PERSON, canonical)
-    former = FormerAddress.objects.filter(person_digest__in=known)
-    return user.is_returning and former.filter(account__referral__inviter=inviter).exists()
+    former = formerly(user.email).filter(account__referral__inviter=inviter)
+    return user.is_returning and former.exists()
 
 
 def _is_burst(inviter: User) -> bool:

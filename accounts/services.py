@@ -18,10 +18,11 @@ from knox.models import AuthToken
 
 import codes
 from accounts import emails, risk, validators, verification
-from accounts.closing import had_account
+from accounts.closing import formerly
 from accounts.locks import lock_account, lock_with_inviter
 from accounts.models import (
     REFERRAL_CODE_LENGTH,
+    AccountStatus,
     Referral,
     ReferralStatus,
     RiskSignal,
@@ -30,6 +31,7 @@ from accounts.models import (
 )
 from accounts.referrals import decide, may_invite
 from accounts.signals import UserRegistered, user_registered
+from accounts.standing import AccountIsClosed
 
 _INSERT_ATTEMPTS = 3  # a fresh referral code collides about once in 10 million sign-ups
 
@@ -45,6 +47,10 @@ class ReferralReason(StrEnum):
 
 class EmailTaken(Exception):
     """The address belongs to an account already. Say so only where verification is optional."""
+
+
+class MayNotLogIn(Exception):
+    """The account is closed or locked out. To people, credentials of nobody are the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +121,7 @@ def register_with(
         language=_known_language(language),
         registered_at=None if verification_is_mandatory() else timezone.now(),
         # After the look whether it is taken: an account that was closed by then is known now.
-        is_returning=had_account(emails.canonical_email(address)),
+        is_returning=formerly(address).exists(),
     )
     noticed = risk.notice(user=user, inviter=inviter, client=client)
     referral = _insert(user, inviter, noticed)
@@ -135,7 +141,7 @@ def complete_registration(*, user_id: UUID) -> bool:
         if user.registered_at is not None or user.is_staff or not user.is_active:
             return False
         user.registered_at = timezone.now()
-        user.is_returning = user.is_returning or had_account(user.email_canonical)
+        user.is_returning = user.is_returning or formerly(user.email).exists()
         user.save(update_fields=["registered_at", "is_returning"])
         referral = Referral.objects.select_related("inviter").filter(pk=user_id).first()
         suspicions = risk.suspicions(risk.signals_of(user_id))
@@ -163,18 +169,26 @@ def complete_waiting_registration(*, user: User) -> None:
 def set_password(*, user: User, password: str | None) -> None:
     """Store a new password, or none, and end all API tokens, all or nothing.
 
-    The rest of the row is not written: the account may change meanwhile.
+    The rest of the row is not written: the account may change meanwhile. Raises AccountIsClosed.
     """
     user.set_password(password)  # hashes: not inside the transaction
     with transaction.atomic():
+        if lock_account(user.pk).status == AccountStatus.CLOSED:
+            raise AccountIsClosed
         user.save(update_fields=["password"])
         AuthToken.objects.filter(user=user).delete()
 
 
 def issue_token(*, user: User) -> tuple[str, datetime]:
-    """Return a new API token and when it expires. Only its hash is stored."""
-    AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
-    stored, token = AuthToken.objects.create(user=user)
+    """Return a new API token and when it expires. Only its hash is stored.
+
+    Raises MayNotLogIn where the account was closed, or locked out, since its password was checked.
+    """
+    with transaction.atomic():
+        if not lock_account(user.pk).is_active:
+            raise MayNotLogIn
+        AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
+        stored, token = AuthToken.objects.create(user=user)
     return token, stored.expiry
 
 

@@ -61,6 +61,16 @@ class ReferralVoided:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReferralSettlementRequested:
+    """Referrals are to follow how an account stands now, a chunk at a time. Accounts does it.
+
+    Published where a chunk left some, and where a closed account was found to be a fraud's.
+    """
+
+    user_id: UUID  # who invited, or was invited
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RiskCheckRequested:
     """Somebody else is asked to judge a new account. The answer is `RiskDecided`, or none."""
 
@@ -74,7 +84,9 @@ class RiskDecided:
 
     user_id: UUID
     decision: str  # "flag" | "clear"
-    reason: str  # in the words of whoever decided, at most 200 characters
+    # Why, at most 200 characters, best a short code. No personal data, such as an address: events
+    # are kept for ever and never rewritten, not even when the account is closed.
+    reason: str
 
 
 user_registered = EventSignal(
@@ -99,6 +111,13 @@ referral_approved = EventSignal(
 
 referral_voided = EventSignal(
     "accounts.referral_voided", version=1, data=ReferralVoided, key="invitee_id"
+)
+
+referral_settlement_requested = EventSignal(
+    "accounts.referral_settlement_requested",
+    version=1,
+    data=ReferralSettlementRequested,
+    key="user_id",
 )
 
 risk_check_requested = EventSignal(

@@ -8,9 +8,9 @@ from django.utils.translation import gettext as _
 
 from accounts import history
 from accounts.history import Why
-from accounts.locks import lock_account, lock_invitees
-from accounts.models import AccountStatus, Referral, ReferralStatus, StatusSubject, User
-from accounts.referrals import INVITER_FLAGGED, lift
+from accounts.locks import lock_account
+from accounts.models import AccountStatus, StatusSubject, User
+from accounts.settling import settle_referrals
 from accounts.signals import AccountCleared, AccountFlagged, account_cleared, account_flagged
 from events.envelope import Event
 
@@ -41,18 +41,17 @@ def flag_account(*, user_id: UUID, reason: str, actor: UUID | None = None, note:
 def clear_account(*, user_id: UUID, reason: str, actor: UUID | None = None, note: str = "") -> bool:
     """Put an account that was under review in good standing again; publish `account_cleared`.
 
-    Referrals that waited for nothing else than their inviter are approved.
+    Referrals that waited for nothing else than their inviter are approved: a chunk at once, more of
+    them in the background.
     Returns whether this call did it. Raises AccountIsClosed and User.DoesNotExist.
     """
-    why = Why(reason=reason, actor=actor, note=note)
     with transaction.atomic():
         user = lock_account(user_id)
         if not _move(user, AccountStatus.FLAGGED, AccountStatus.ACTIVE):
             return False
         event = account_cleared.publish(AccountCleared(user_id=user_id, reason=reason))
-        _record(user, AccountStatus.ACTIVE, event, why)
-        waiting = Referral.objects.filter(inviter=user, status=ReferralStatus.FLAGGED)
-        lift(lock_invitees(waiting), {INVITER_FLAGGED}, why)
+        _record(user, AccountStatus.ACTIVE, event, Why(reason=reason, actor=actor, note=note))
+        settle_referrals(user_id=user_id)
     return True
 
 

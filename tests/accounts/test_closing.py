@@ -24,6 +24,7 @@ from accounts import services
 from accounts.closing import CloseReason, close_account, find_closed
 from accounts.models import FormerAddress, Referral, StatusChange, User
 from accounts.queries import accounts_by_id
+from accounts.referrals import void_referral
 from accounts.services import complete_registration
 from accounts.standing import flag_account
 from tests.accounts.conftest import PASSWORD, Register
@@ -39,6 +40,11 @@ REQUESTED, FRAUD = CloseReason.REQUESTED, CloseReason.FRAUD
 def mei(register: Register) -> User:
     """Return somebody who will close their account."""
     return register(email="mei@example.com").user
+
+
+def confirm(user: User) -> None:
+    """Let a person have confirmed their address."""
+    EmailAddress.objects.filter(user=user).update(verified=True)
 
 
 def places_that_name(words: str) -> list[str]:
@@ -98,14 +104,32 @@ def test_the_address_is_nowhere_afterwards(mei: User, client: Client) -> None:
     cache.clear()
 
 
+def test_the_address_is_not_in_what_was_written_about_others_either(
+    mei: User, register: Register
+) -> None:
+    friends = [register(referral_code=mei.referral_code).user for _ in range(2)]
+    void_referral(invitee_id=friends[0].pk, reason="by_staff", note="the same as Mei@example.com")
+
+    close_account(user_id=mei.pk, reason=FRAUD, note="mei@example.com runs a ring")
+
+    assert places_that_name("mei@example.com") == []
+    notes = StatusChange.objects.filter(user__in=friends).order_by("pk").values_list("note")
+    placeholder = f"closed-{mei.pk}@closed.invalid"
+    assert [note for (note,) in notes] == [
+        f"the same as {placeholder}",
+        f"{placeholder} runs a ring",
+    ]
+
+
 def test_another_person_s_longer_address_stays(mei: User) -> None:
-    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, "See tom-mei@example.com, mei@example.com.")
+    words = "See tom-mei@example.com, mei@example.com.au and mei@example.com."
+    LogEntry.objects.log_actions(mei.pk, [mei], CHANGE, words)
 
     close_account(user_id=mei.pk, reason=REQUESTED)
 
-    written = LogEntry.objects.get().change_message
-    assert "tom-mei@example.com" in written
-    assert written.count("mei@") == 1
+    assert LogEntry.objects.get().change_message == (
+        f"See tom-mei@example.com, mei@example.com.au and closed-{mei.pk}@closed.invalid."
+    )
 
 
 def test_sessions_and_tokens_end(mei: User, client: Client) -> None:
@@ -130,10 +154,26 @@ def test_no_session_holds_an_address(mei: User, client: Client) -> None:
     assert "mei@" not in str(session)
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+def test_no_session_holds_an_address_that_is_to_be_confirmed(
+    mei: User, mandatory: None, is_known: bool
+) -> None:
+    address = "mei@example.com" if is_known else "zoe@example.com"
+    typed = {"email": address, "password1": PASSWORD, "referral_code": ""}
+    browser, later = Client(), Client()
+
+    browser.post("/accounts/signup/", typed)
+    later.post("/accounts/login/", {"login": address, "password": PASSWORD})
+
+    assert User.objects.filter(email=address).exists()
+    sessions = [str(session.get_decoded()) for session in Session.objects.all()]
+    assert not any(address in session for session in sessions)
+
+
 def test_closing_again_does_nothing(mei: User) -> None:
     close_account(user_id=mei.pk, reason=REQUESTED)
 
-    assert not close_account(user_id=mei.pk, reason=FRAUD)
+    assert not close_account(user_id=mei.pk, reason=REQUESTED)
 
     assert len(published("account_closed")) == StatusChange.objects.count() == 1
 
@@ -158,12 +198,23 @@ def test_signing_up_again_is_allowed_and_known(mei: User, register: Register, sp
     assert not accounts[mei.pk].is_returning
 
 
-def test_another_spelling_of_a_mailbox_is_known_to_return(register: Register) -> None:
+def test_another_spelling_of_a_confirmed_mailbox_is_known_to_return(register: Register) -> None:
     first = register(email="m.ei+shop@gmail.com").user
+    confirm(first)
     close_account(user_id=first.pk, reason=REQUESTED)
 
     assert register(email="mei@googlemail.com").user.is_returning
     assert not register(email="mei@example.com").user.is_returning
+
+
+def test_nobody_makes_another_person_return_by_closing_a_spelling_of_their_address(
+    register: Register,
+) -> None:
+    stranger = register(email="mei+1@gmail.com").user
+    close_account(user_id=stranger.pk, reason=REQUESTED)
+
+    assert not register(email="mei@gmail.com").user.is_returning
+    assert register(email="mei+1@gmail.com").user.is_returning
 
 
 def test_a_confirmed_second_address_is_known_and_an_unconfirmed_is_not(
@@ -182,6 +233,7 @@ def test_a_sign_up_that_waited_while_the_account_was_closed_is_known_to_return(
     register: Register, mandatory: None
 ) -> None:
     first, second = (register(email=f"mei+{n}@gmail.com").user for n in range(2))
+    confirm(first)
     complete_registration(user_id=first.pk)
     close_account(user_id=first.pk, reason=REQUESTED)
 
@@ -202,6 +254,8 @@ def test_a_former_address_is_known_after_the_key_was_replaced(
 
 
 def test_a_former_address_cannot_be_told_from_what_is_stored(mei: User) -> None:
+    confirm(mei)
+
     close_account(user_id=mei.pk, reason=REQUESTED)
 
     row = FormerAddress.objects.get()

@@ -78,6 +78,18 @@ def test_who_has_left_is_found_by_the_former_address(register: Register, drain: 
     assert "@" not in story
 
 
+def test_that_a_fraud_had_left_first_is_told(inviter: User, drain: Drain) -> None:
+    for reason in (CloseReason.REQUESTED, CloseReason.FRAUD):
+        close_account(user_id=inviter.pk, reason=reason, note="a ring")
+    drain()
+
+    story = explain("--user", "inviter@example.com")
+
+    assert (
+        "accounts: the account, which was closed already, was found to be a fraud's (fraud: a ring)"
+    ) in story
+
+
 def test_who_came_back_is_found_first(register: Register, drain: Drain) -> None:
     first = register(email="mei@example.com").user
     close_account(user_id=first.pk, reason=CloseReason.REQUESTED)

@@ -11,11 +11,12 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from knox.models import AuthToken
 
 from accounts.closing import CloseReason, close_account
 from accounts.invariants import LOOKED_UP_AT_ONCE
 from accounts.models import Referral, User
-from accounts.services import complete_registration, issue_token
+from accounts.services import complete_registration
 from accounts.signals import UserRegistered, user_registered
 from accounts.standing import clear_account, flag_account
 from tests.accounts.conftest import Register, flag
@@ -226,7 +227,7 @@ def test_what_closing_left_behind_is_told(register: Register) -> None:
     user = register(email="mei@example.com").user
     close_account(user_id=user.pk, reason=CloseReason.REQUESTED)
     EmailAddress.objects.create(user=user, email="mei@example.com")
-    issue_token(user=user)
+    AuthToken.objects.create(user=user)
 
     assert broken()["I13"] == [
         "closed accounts still have an e-mail address",

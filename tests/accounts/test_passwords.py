@@ -10,8 +10,10 @@ from django.test import Client
 from knox.models import AuthToken
 
 from accounts import services
+from accounts.closing import CloseReason, close_account
 from accounts.models import User
-from tests.accounts.conftest import PASSWORD, Register, close, flag
+from accounts.standing import AccountIsClosed
+from tests.accounts.conftest import PASSWORD, Register, flag
 
 pytestmark = pytest.mark.django_db
 
@@ -91,17 +93,59 @@ def test_the_tokens_end_with_the_change_or_not_at_all(
     assert User.objects.get(pk=mei.pk).check_password(PASSWORD)
 
 
-@pytest.mark.parametrize("happens", [flag, close])
-def test_a_new_password_leaves_the_rest_of_the_account_alone(
-    mei: User, happens: Callable[[User], None]
-) -> None:
+def test_a_new_password_leaves_the_rest_of_the_account_alone(mei: User) -> None:
     stale = User.objects.get(pk=mei.pk)
-    happens(mei)
-    before = User.objects.values("status", "is_active", "closed_at").get(pk=mei.pk)
+    flag(mei)
 
     services.set_password(user=stale, password=NEW)
 
-    assert User.objects.values("status", "is_active", "closed_at").get(pk=mei.pk) == before
+    assert User.objects.get(pk=mei.pk).status == "flagged"
+
+
+def test_a_closed_account_gets_no_password(mei: User) -> None:
+    stale = User.objects.get(pk=mei.pk)
+    close_account(user_id=mei.pk, reason=CloseReason.REQUESTED)
+
+    with pytest.raises(AccountIsClosed):
+        services.set_password(user=stale, password=NEW)
+
+    assert not User.objects.get(pk=mei.pk).has_usable_password()
+
+
+def test_whose_account_is_closed_while_the_password_is_set_is_told(
+    mei: User, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(mei)
+    let_close_meanwhile(monkeypatch, mei)
+
+    typed = {"oldpassword": PASSWORD, "password1": NEW, "password2": NEW}
+    page = client.post("/accounts/password/change/", typed, follow=True)
+
+    assert "The account is closed, and that is final." in page.content.decode()
+    assert not User.objects.get(pk=mei.pk).has_usable_password()
+
+
+def let_close_meanwhile(monkeypatch: pytest.MonkeyPatch, user: User) -> None:
+    """Close an account while a new password of it is hashed."""
+    set_password = User.set_password
+
+    def close_first(self: User, typed: str | None) -> None:
+        close_account(user_id=user.pk, reason=CloseReason.REQUESTED)
+        set_password(self, typed)
+
+    monkeypatch.setattr(User, "set_password", close_first)
+
+
+def test_staff_set_no_password_of_a_closed_account(mei: User, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("admin@example.com", PASSWORD))
+    close_account(user_id=mei.pk, reason=CloseReason.REQUESTED)
+
+    url = f"/admin/accounts/user/{mei.pk}/password/"
+    typed = {"usable_password": "true", "password1": NEW, "password2": NEW}
+    page = client.post(url, typed).content.decode()
+
+    assert "The account is closed, and that is final." in page
+    assert not User.objects.get(pk=mei.pk).has_usable_password()
 
 
 def test_staff_who_set_a_password_leave_the_rest_of_the_account_alone(

@@ -288,6 +288,18 @@ def test_clearing_somebody_approves_what_risk_alone_held(
     assert [data["invitee_id"] for _, data in published("referral_approved")] == [str(referral.pk)]
 
 
+def test_flagging_somebody_leaves_a_held_referral_to_its_review(
+    drain: Drain, invite: Callable[..., Referral]
+) -> None:
+    referral = invite(email="mei@mailinator.com")
+
+    decide(referral.pk, "flag")
+    drain()
+
+    referral.refresh_from_db()
+    assert (referral.status, referral.reasons) == ("flagged", ["disposable_domain"])
+
+
 def test_clearing_takes_an_account_out_of_review(drain: Drain, inviter: User) -> None:
     decide(inviter.pk, "flag")
     decide(inviter.pk, "clear")
@@ -297,6 +309,23 @@ def test_clearing_takes_an_account_out_of_review(drain: Drain, inviter: User) ->
 
     assert status_of(inviter) == "active"
     assert len(published("account_cleared")) == 1
+
+
+def test_clearing_leaves_what_a_person_flagged(
+    drain: Drain, invite: Callable[..., Referral], inviter: User
+) -> None:
+    referral = invite(email="mei@mailinator.com")
+    decide(referral.pk, "flag")
+    decide(referral.pk, "clear")
+    drain()
+    flag_account(user_id=referral.pk, reason="by_staff", actor=inviter.pk, note="chargeback")
+
+    decide(referral.pk, "clear", "the sign-up is in order")
+    drain()
+
+    assert status_of(referral.invitee) == "flagged"
+    referral.refresh_from_db()
+    assert referral.status == "approved"  # risk alone held it
 
 
 @pytest.mark.parametrize("decision", ["flag", "clear"])

@@ -1,7 +1,9 @@
 """Tokens: what one gets them for, what they open, and when they end."""
 
 import hashlib
+from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +17,11 @@ from django.utils.dateparse import parse_datetime
 from knox.models import AuthToken
 from rest_framework.test import APIClient
 
+from accounts import services
+from accounts.closing import CloseReason, close_account
 from accounts.models import User
 from tests.accounts.conftest import PASSWORD, Register, close, registered_events
+from tests.parallel import run_at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -53,6 +58,39 @@ def test_credentials_get_a_token_that_opens_the_account(api_client: APIClient, m
     assert expires_at > timezone.now() + timedelta(days=29)
     assert with_token(answer.json()["token"]).get(ME).json()["id"] == str(mei.pk)
     assert not answer.cookies
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_account_that_is_closed_while_it_logs_in_gets_no_token(
+    api_client: APIClient, mei: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issue_token = services.issue_token
+
+    def close_first(*, user: User) -> Any:
+        close_account(user_id=mei.pk, reason=CloseReason.REQUESTED)
+        return issue_token(user=user)
+
+    monkeypatch.setattr(services, "issue_token", close_first)
+    answer = log_in(api_client)
+
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_credentials")
+    assert not AuthToken.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_logins_and_the_end_of_an_account_at_once_no_token_is_left(mei: User) -> None:
+    def log_in_late() -> None:
+        with suppress(services.MayNotLogIn):
+            services.issue_token(user=mei)
+
+    run_at_once([log_in_late] * 8 + [partial(end, mei)] + [log_in_late] * 8)
+
+    assert not AuthToken.objects.exists()
+
+
+def end(user: User) -> None:
+    """Close an account, as its owner asked."""
+    close_account(user_id=user.pk, reason=CloseReason.REQUESTED)
 
 
 def test_nobody_on_the_way_keeps_a_token_or_an_account(api_client: APIClient, mei: User) -> None:

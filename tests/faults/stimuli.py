@@ -15,7 +15,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts import referrals
+from accounts import closing, referrals
+from accounts.closing import CloseReason
 from accounts.models import User
 from accounts.services import register as register_account
 from accounts.signals import (
@@ -300,6 +301,13 @@ def lose_an_endpoint(scene: Scene) -> None:
     health.disable(created.endpoint, DisabledReason.GONE)
 
 
+def find_a_fraud(scene: Scene) -> None:
+    """Find that somebody who closed their account, and was invited, is a fraud."""
+    person = _register(scene.inviter)
+    for reason in (CloseReason.REQUESTED, CloseReason.FRAUD):
+        closing.close_account(user_id=person.pk, reason=reason)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -314,6 +322,7 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "accounts.account_closed": close_account,
     "accounts.referral_approved": approve_referral,
     "accounts.referral_voided": void_referral,
+    "accounts.referral_settlement_requested": find_a_fraud,
     "accounts.risk_decided": judge_somebody,
     "coupons.coupon_issued": register_invited,
     "coupons.coupon_issue_skipped": sell_out,

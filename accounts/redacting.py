@@ -1,0 +1,50 @@
+"""Taking the addresses of a person out of what staff did and wrote about them."""
+
+import re
+from collections.abc import Collection
+from typing import Any
+
+from django.contrib.admin.models import LogEntry
+from django.db.models import Model, Q
+
+from accounts.models import NOTE_LENGTH, StatusChange
+
+OBJECT_REPR_LENGTH = 200  # of the admin's log
+AT_ONCE = 500  # rows in one statement
+
+# Where addresses may stand, and how long the text may be; None: as long as it likes.
+_TEXTS: dict[type[Model], dict[str, int | None]] = {
+    LogEntry: {"object_repr": OBJECT_REPR_LENGTH, "change_message": None},
+    StatusChange: {"note": NOTE_LENGTH},  # of whomever: one reason may be given for many people
+}
+
+
+def redact(*, addresses: Collection[str], placeholder: str) -> None:
+    """Put the placeholder for the addresses wherever staff wrote them.
+
+    It reads all that was ever written: do not call it with a lock held.
+    """
+    for model, columns in _TEXTS.items():
+        rows: list[Any] = list(model._base_manager.filter(_naming(addresses, columns)))
+        for row in rows:
+            for column, length in columns.items():
+                text = without(getattr(row, column), addresses=addresses, placeholder=placeholder)
+                setattr(row, column, text[:length])
+        model._base_manager.bulk_update(rows, list(columns), batch_size=AT_ONCE)
+
+
+def without(text: str, *, addresses: Collection[str], placeholder: str) -> str:
+    """Return a text with the placeholder for the addresses, however they are capitalised."""
+    either = "|".join(map(re.escape, sorted(addresses)))
+    # Not inside of another person's longer address.
+    return re.sub(
+        rf"(?<![\w.+-])(?:{either})(?![\w-]|\.\w)", placeholder, text, flags=re.IGNORECASE
+    )
+
+
+def _naming(addresses: Collection[str], columns: Collection[str]) -> Q:
+    named = Q(pk__in=[])
+    for address in addresses:
+        for column in columns:
+            named |= Q(**{f"{column}__icontains": address})
+    return named
