@@ -12,6 +12,8 @@ from accounts import emails, queries, risk
 from accounts.models import Referral, StatusChange, User
 from accounts.queries import exporter
 
+MAX_INVITED = 1000  # the file, and what it takes to make it, stay small
+
 
 @exporter("account")
 def export(user_id: UUID) -> dict[str, Any]:
@@ -55,12 +57,17 @@ def _invitation(user_id: UUID) -> dict[str, Any] | None:
     return {"inviter": emails.mask(referral.inviter.email), **_referral(referral)}
 
 
-def _people_invited(user_id: UUID) -> list[dict[str, Any]]:
-    referrals = Referral.objects.filter(inviter=user_id).select_related("invitee").order_by("pk")
-    return [
-        {"invitee": emails.mask(referral.invitee.email), **_referral(referral)}
-        for referral in referrals
-    ]
+def _people_invited(user_id: UUID) -> dict[str, Any]:
+    """Return how many people somebody invited, and the latest of them."""
+    referrals = Referral.objects.filter(inviter=user_id).select_related("invitee")
+    latest = referrals.order_by("-created_at")[:MAX_INVITED]
+    return {
+        "total": referrals.count(),
+        "latest": [
+            {"invitee": emails.mask(referral.invitee.email), **_referral(referral)}
+            for referral in latest
+        ],
+    }
 
 
 def _referral(referral: Referral) -> dict[str, Any]:

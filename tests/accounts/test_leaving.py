@@ -12,7 +12,7 @@ from django.test import Client
 from pytest_django import Settings
 from rest_framework.test import APIClient
 
-from accounts import services
+from accounts import export, services
 from accounts.closing import CloseReason, close_account
 from accounts.models import User
 from accounts.queries import export_account
@@ -163,7 +163,8 @@ def test_what_is_kept_can_be_taken_along(
     account = document["account"]
     assert account["email"] == "mei@example.com"
     assert account["email_addresses"][0]["email"] == "mei@example.com"
-    assert account["people_invited"][0]["invitee"] == "f•••@e•••.com"
+    assert account["people_invited"]["total"] == 1
+    assert account["people_invited"]["latest"][0]["invitee"] == "f•••@e•••.com"
     assert account["status_changes"][0]["reason"] == "by_staff"
     assert "for staff only" not in file.content.decode()
     assert "friend@" not in file.content.decode()
@@ -171,6 +172,19 @@ def test_what_is_kept_can_be_taken_along(
         "inviter"
     ] == ("m•••@e•••.com")
     assert api.get("/api/v1/me/export/").json() == document
+
+
+def test_of_many_people_invited_the_latest_are_told_and_how_many_there_are(
+    mei: User, register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_INVITED", 2)
+    for name in ("ann", "bob", "cid"):
+        register(email=f"{name}@example.com", referral_code=mei.referral_code)
+
+    invited = export_account(mei.pk)["account"]["people_invited"]
+
+    assert invited["total"] == 3
+    assert [row["invitee"][0] for row in invited["latest"]] == ["c", "b"]
 
 
 def test_the_export_holds_no_secret(mei: User) -> None:
