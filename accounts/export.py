@@ -12,9 +12,7 @@ from accounts import emails, queries, risk
 from accounts.models import Referral, StatusChange, User
 from accounts.queries import exporter
 
-MAX_INVITED = (
-    1000  # other people, masked: the file stays small and so does what it takes to make it
-)
+MAX_INVITED = 1000  # the file, and what it takes to make it, stay small
 
 
 @exporter("account")

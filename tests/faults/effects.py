@@ -18,6 +18,7 @@ NO_EFFECTS = {"events", "sessions", "django_q", "admin", "contenttypes"}
 _VARYING = (models.DateTimeField, models.UUIDField, models.AutoField, models.ForeignKey)
 _NUMBERS = (models.IntegerField, models.DecimalField, models.FloatField)
 _RUNNING_TOTALS = {"number", "balance_after"}  # of a ledger: they differ with what was before
+_CODES = {"code_used"}  # copies of another row's: not unique, but another one in every run
 _VARYING_WORDS = re.compile(r"[\w.+-]+@[\w.-]+|[\w$+/=-]{20,}")  # addresses, ids, tokens, hashes
 
 
@@ -48,7 +49,11 @@ def change(before: Effects, after: Effects) -> Effects:
 
 def _compared_columns(model: type[models.Model]) -> tuple[list[str], list[str]]:
     """Return the names of the columns with numbers, and of those with words."""
-    fields = [f for f in model._meta.concrete_fields if not (f.unique or isinstance(f, _VARYING))]
+    fields = [
+        field
+        for field in model._meta.concrete_fields
+        if not (field.unique or isinstance(field, _VARYING) or field.name in _CODES)
+    ]
     numbers = [f.name for f in fields if isinstance(f, _NUMBERS) and f.name not in _RUNNING_TOTALS]
     return numbers, [field.name for field in fields if not isinstance(field, _NUMBERS)]
 
