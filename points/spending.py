@@ -119,9 +119,11 @@ def _same(earlier: Entry, account: PointsAccount, amount: int) -> Entry:
 
 
 def _refuse_by_state(account: PointsAccount) -> None:
-    if account.closed_at:
+    # Read under the lock: the event by which points hears of it may still be on its way.
+    status = accounts_by_id([account.pk])[account.pk].status
+    if account.closed_at or status == "closed":
         raise refusals.AccountClosed
-    if account.frozen_at:
+    if account.frozen_at or status == "flagged":
         raise refusals.AccountFrozen
 
 

@@ -1,5 +1,6 @@
 """Spending points for an order, and undoing it."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -16,7 +17,7 @@ from points.models import Entry, Lot, PointsAccount
 from points.rebuilding import differences
 from points.spending import roll_back_spend, spend
 from tests.points.factories import credit
-from tests.registrations import make_people, make_person
+from tests.registrations import close, flag, make_people, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -152,6 +153,22 @@ def test_frozen_and_closed_accounts_do_not_spend(
         pay(mei, 1)
 
     assert balance_of(mei) == 100
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"), [(flag, refusals.AccountFrozen), (close, refusals.AccountClosed)]
+)
+def test_points_are_not_spent_before_points_has_heard_of_a_flagged_or_closed_account(
+    mei: User, change: Callable[[User], None], refusal: type[refusals.Refused]
+) -> None:
+    paid = pay(mei, 10)
+    change(mei)
+
+    with pytest.raises(refusal):
+        pay(mei, 1, "order-2")
+
+    assert balance_of(mei) == 90
+    assert pay(mei, 10) == paid  # what is paid stays paid
 
 
 @pytest.mark.parametrize(
