@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from accounts.emails import fold_email
-from accounts.models import Referral, User
+from accounts.models import Referral, ReferralStatus, User
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +83,12 @@ def invitees_of(user_id: UUID, limit: int) -> list[UUID]:
     """Return whom a person invited, the latest first."""
     referrals = Referral.objects.filter(inviter=user_id).order_by("-created_at")
     return list(referrals.values_list("invitee_id", flat=True)[:limit])
+
+
+def voided_invitees_of(user_ids: Iterable[UUID]) -> set[UUID]:
+    """Return those whom these people invited and whose referral is void, in one query."""
+    void = Referral.objects.filter(inviter__in=list(user_ids), status=ReferralStatus.VOIDED)
+    return set(void.values_list("invitee_id", flat=True))
 
 
 def referral_code_of(user_id: UUID) -> str:

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -51,7 +51,8 @@ def adjust(
 
     Points that are added never lapse. A balance does not go below zero by this, and a closed
     account is left alone. With a `key` a second call returns the same entry.
-    Raises refusals.BadAmount, MissingReason, UnknownUser, AccountClosed and InsufficientPoints.
+    Raises refusals.BadAmount, MissingReason, UnknownUser, KeyConflict, AccountClosed and
+    InsufficientPoints.
     """
     if not 1 <= abs(amount) <= refusals.MAX_AMOUNT:
         raise refusals.BadAmount
@@ -59,10 +60,17 @@ def adjust(
         raise refusals.MissingReason
     if user_id not in accounts_by_id([user_id]):
         raise refusals.UnknownUser
-    with transaction.atomic():
-        account = lock_account(user_id)
-        earlier = Entry.objects.filter(idempotency_key=f"adjust:{key}").first()
-        return earlier or _adjust(account, amount, reason, actor_id, key)
+    try:
+        with transaction.atomic():
+            account = lock_account(user_id)
+            if earlier := _adjustment(key):
+                return _same(earlier, account, amount)
+            return _adjust(account, amount, reason, actor_id, key)
+    except IntegrityError:
+        # Somebody else used the key meanwhile, under another account's lock.
+        if not _adjustment(key):
+            raise
+        raise refusals.KeyConflict from None
 
 
 def reverse_of(
@@ -102,10 +110,22 @@ def reverse_of(
     return entry
 
 
+def _adjustment(key: UUID | None) -> Entry | None:
+    return Entry.objects.filter(idempotency_key=f"adjust:{key}").first()
+
+
+def _same(earlier: Entry, account: PointsAccount, amount: int) -> Entry:
+    """Return the adjustment of the key, where it is what is asked for."""
+    if (earlier.account_id, earlier.amount) != (account.pk, amount):
+        raise refusals.KeyConflict
+    return earlier
+
+
 def _adjust(
     account: PointsAccount, amount: int, reason: str, actor_id: UUID, key: UUID | None
 ) -> Entry:
-    if account.closed_at:
+    # Read under the lock: the event by which points hears of it may still be on its way.
+    if account.closed_at or accounts_by_id([account.pk])[account.pk].status == "closed":
         raise refusals.AccountClosed
     now = timezone.now()
     expire_lapsed([account], now)

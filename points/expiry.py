@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db.models import Count, QuerySet, Sum
 
 from events.operations.chunks import Progress, in_short_transaction, silent
-from points.bookkeeping import lock_accounts, new_entry, save_lots, write
+from points.bookkeeping import lock_accounts, mend_lots, new_entry, save_lots, write
 from points.ledger import Entry, EntryKind, Lot, PointsAccount
 from points.signals import PointsExpired, points_expired
 
@@ -70,6 +70,7 @@ def _expire_chosen(chosen: Iterable[tuple[UUID, UUID]], now: datetime) -> list[E
 
 
 def _expire(lots: QuerySet[Lot], accounts: Collection[PointsAccount], now: datetime) -> list[Entry]:
+    mend_lots(accounts)
     by_id = {account.pk: account for account in accounts}
     lapsed = list(lots.order_by("account", "expires_at", "occurred_at", "number"))
     if not lapsed:

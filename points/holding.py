@@ -5,6 +5,7 @@ event was the reason to look, and in which order they came, makes no difference.
 """
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -41,19 +42,17 @@ def release_due(
     """Decide the rewards whose waiting time is over by `now`, `limit` at most; see `settle`.
 
     In short transactions, the earliest first. Those that still wait for a review are looked at
-    too, so that a reward whose event got lost is not lost itself.
+    too, so that a reward whose event got lost is not lost itself. They do not count against the
+    limit, as the next run finds them again: many of them must not keep others from being decided.
     """
-    outcomes: list[str] = []
-    after: UUID | None = None
-    while limit is None or len(outcomes) < limit:
-        at_once = (
-            DECISIONS_AT_ONCE if limit is None else min(DECISIONS_AT_ONCE, limit - len(outcomes))
-        )
-        due = due_rewards(now).filter(**({"pk__gt": after} if after else {})).order_by("pk")
-        chosen = list(due.values_list("pk", "inviter_id")[:at_once])
+    outcomes: Counter[str] = Counter()
+    after = UUID(int=0)
+    while (left := limit - outcomes.total() + outcomes[RewardOutcome.PENDING]) > 0:
+        due = due_rewards(now).filter(pk__gt=after).order_by("pk")
+        chosen = list(due.values_list("pk", "inviter_id")[: min(DECISIONS_AT_ONCE, left)])
         if not chosen:
             break
-        outcomes += in_short_transaction(partial(_settle_chosen, chosen, now))
+        outcomes.update(in_short_transaction(partial(_settle_chosen, chosen, now)))
         after = chosen[-1][0]
         progress(len(chosen))
     return _released(outcomes)
@@ -160,10 +159,9 @@ def _settle_chosen(chosen: Sequence[tuple[UUID, UUID]], now: datetime) -> list[s
     return [decision.outcome for decision in decisions]
 
 
-def _released(outcomes: Sequence[str]) -> Released:
-    granted = outcomes.count(RewardOutcome.GRANTED)
-    waiting = outcomes.count(RewardOutcome.PENDING)
-    return Released(granted=granted, waiting=waiting, refused=len(outcomes) - granted - waiting)
+def _released(outcomes: Counter[str]) -> Released:
+    granted, waiting = outcomes[RewardOutcome.GRANTED], outcomes[RewardOutcome.PENDING]
+    return Released(granted=granted, waiting=waiting, refused=outcomes.total() - granted - waiting)
 
 
 def _void(decision: RewardDecision, account: PointsAccount, event_id: UUID) -> None:

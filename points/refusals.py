@@ -95,6 +95,13 @@ class NotEarned(Refused):
     sentence = _("This entry is no earning, so it can't be reversed.")
 
 
+class KeyConflict(Refused):
+    """The key is that of another adjustment."""
+
+    code = "key_conflict"
+    sentence = _("This was used for another adjustment already. Begin again.")
+
+
 class MissingReason(Refused):
     """An adjustment says why, in at most 200 characters."""
 

@@ -34,8 +34,10 @@ def reward_inviters(events: Sequence[Registration]) -> None:
     """Decide for every invited account whether its inviter is rewarded, once, and credit points.
 
     Rules and caps are those of the moment of registration, however late this runs. Where a cap does
-    not suffice, the earliest invitations count. What was decided before about an invited account
-    stays, whichever event led to it. Accounts that nobody invited need no decision.
+    not suffice, the earliest invitations among `events` count: one that is delivered later finds
+    the place taken, though it may have been earlier, as what was decided is final. What was
+    decided before about an invited account stays, whichever event led to it. Accounts that nobody
+    invited need no decision.
 
     Call it inside transaction.atomic(). The number of queries does not grow with that of events.
     """
@@ -83,7 +85,7 @@ def _circumstances(events: Sequence[Registration]) -> Circumstances:
         inviters=accounts_by_id(inviters),
         referrals=referrals_by_invitee(event.data.user_id for event in events),
     )
-    tally = Tally(rules, inviters, since=min(moments))
+    tally = Tally(rules, inviters, moments)
     return Circumstances(standing=standing, rules=rules, tally=tally)
 
 

@@ -8,9 +8,17 @@ from django.utils import timezone
 
 from accounts.queries import accounts_by_id
 from points import refusals
-from points.bookkeeping import lock_account, new_entry, refill_lots, write, write_debit
+from points.bookkeeping import (
+    catch_up,
+    lock_account,
+    new_entry,
+    read_lots,
+    write,
+    write_debit,
+)
 from points.expiry import expire_lapsed
 from points.ledger import Entry, EntryKind, PointsAccount
+from points.lots import Lots
 from points.signals import (
     PointsSpendRolledBack,
     PointsSpent,
@@ -55,10 +63,11 @@ def roll_back_spend(*, entry_id: UUID, actor_id: UUID | None) -> Entry:
         raise refusals.UnknownEntry
     if spending.kind != EntryKind.SPEND:
         raise refusals.NotASpending
+    lots = read_lots(spending.account_id)  # before the lock: a long history takes a while
     with transaction.atomic():
         account = lock_account(spending.account_id)
         undone = Entry.objects.filter(reverses=spending).first()
-        return undone or _roll_back(account, spending, actor_id)
+        return undone or _roll_back(account, spending, lots, actor_id)
 
 
 def _refuse_nonsense(amount: int, order_ref: str) -> None:
@@ -111,13 +120,17 @@ def _same(earlier: Entry, account: PointsAccount, amount: int) -> Entry:
 
 
 def _refuse_by_state(account: PointsAccount) -> None:
-    if account.closed_at:
+    # Read under the lock: the event by which points hears of it may still be on its way.
+    status = accounts_by_id([account.pk])[account.pk].status
+    if account.closed_at or status == "closed":
         raise refusals.AccountClosed
-    if account.frozen_at:
+    if account.frozen_at or status == "flagged":
         raise refusals.AccountFrozen
 
 
-def _roll_back(account: PointsAccount, spending: Entry, actor_id: UUID | None) -> Entry:
+def _roll_back(
+    account: PointsAccount, spending: Entry, lots: Lots, actor_id: UUID | None
+) -> Entry:
     entry = new_entry(
         account,
         EntryKind.SPEND_ROLLBACK,
@@ -128,7 +141,7 @@ def _roll_back(account: PointsAccount, spending: Entry, actor_id: UUID | None) -
         actor_id=actor_id,
     )
     write([entry], [account])
-    refill_lots(account)
+    catch_up(lots, account)
     points_spend_rolled_back.publish(
         PointsSpendRolledBack(
             entry_id=entry.pk,

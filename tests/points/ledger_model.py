@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Lot:
     """What is left of a credit."""
 
@@ -14,6 +14,8 @@ class Lot:
     remaining: int
     lapsed: int = 0
     is_reversed: bool = False
+    owes: int = 0  # what its reversal found nowhere
+    took: list[tuple["Lot", int]] = field(default_factory=list)  # what its reversal found elsewhere
 
 
 @dataclass(slots=True)
@@ -33,6 +35,7 @@ class Ledger:
     lots: list[Lot] = field(default_factory=list)
     earned: list[Lot] = field(default_factory=list)
     orders: dict[str, Spending] = field(default_factory=dict)
+    reversed: list[Lot] = field(default_factory=list)
 
     def credit(self, amount: int, expires_at: datetime | None, *, earned: bool) -> None:
         """Add points."""
@@ -40,8 +43,8 @@ class Ledger:
         self.lots.append(lot)
         if earned:
             self.earned.append(lot)
-        self._repay(min(amount, max(0, -self.balance)))
         self.balance += amount
+        self._repay()
 
     def spend(self, amount: int, order: str, now: datetime) -> bool:
         """Take points for an order, where they are there; tell whether it is paid."""
@@ -67,9 +70,9 @@ class Ledger:
             return
         spending.is_undone = True
         for lot, part in spending.taken:
-            lot.remaining += part
-        self._repay(min(spending.amount, max(0, -self.balance)))
+            _put_back(lot, part)
         self.balance += spending.amount
+        self._repay()
 
     def reverse(self, lot: Lot, now: datetime) -> None:
         """Take an earning back, once, but for what has lapsed of it."""
@@ -80,8 +83,10 @@ class Ledger:
         amount = lot.amount - lot.lapsed
         own = min(lot.remaining, amount)
         lot.remaining -= own
-        self.balance -= own
-        self._take(amount - own)
+        self.balance -= amount
+        lot.owes = amount - own
+        self.reversed.append(lot)
+        self._repay()
 
     def take_off(self, amount: int, now: datetime) -> bool:
         """Adjust downwards, where the points are there."""
@@ -100,9 +105,15 @@ class Ledger:
 
     def _take(self, amount: int) -> list[tuple[Lot, int]]:
         self.balance -= amount
-        return self._repay(amount)
+        return self._draw(amount)
 
-    def _repay(self, amount: int) -> list[tuple[Lot, int]]:
+    def _repay(self) -> None:
+        for lot in self.reversed:
+            found = self._draw(lot.owes)
+            lot.owes -= sum(part for _, part in found)
+            lot.took += found
+
+    def _draw(self, amount: int) -> list[tuple[Lot, int]]:
         taken = []
         for lot in sorted(self.lots, key=_order):
             part = min(lot.remaining, amount)
@@ -111,6 +122,27 @@ class Ledger:
             if part:
                 taken.append((lot, part))
         return taken
+
+
+def _put_back(lot: Lot, amount: int) -> None:
+    """Put points where they belong: not into a lot that is void, but where its reversal took."""
+    if not lot.is_reversed:
+        lot.remaining += amount
+        return
+    for _ in range(amount):
+        if lot.owes:
+            lot.owes -= 1
+        else:
+            _put_back(_last_taken(lot), 1)
+
+
+def _last_taken(lot: Lot) -> Lot:
+    """Return the lot that lapses last of those a reversal took from, and count one point less."""
+    other, part = max(lot.took, key=lambda taken: _order(taken[0]))
+    lot.took.remove((other, part))
+    if part > 1:
+        lot.took.append((other, part - 1))
+    return other
 
 
 def _order(lot: Lot) -> tuple[bool, float, int]:

@@ -15,7 +15,7 @@ from points.expiry import expire_due
 from points.models import Entry, Lot, PointsAccount
 from points.spending import spend
 from tests.points.factories import credit
-from tests.registrations import make_person
+from tests.registrations import close, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -139,6 +139,28 @@ def test_an_adjustment_takes_what_is_there_and_no_more(mei: User, staff: User) -
     adjust(user_id=mei.pk, amount=-10, reason="mistake", actor_id=staff.pk)
 
     assert (balance_of(mei), Lot.objects.get().remaining) == (0, 0)
+
+
+def test_the_key_of_another_adjustment_is_refused(mei: User, staff: User) -> None:
+    key, other = uuid4(), make_person()
+    adjust(user_id=mei.pk, amount=5, reason="goodwill", actor_id=staff.pk, key=key)
+
+    for user, amount in ((other, 5), (mei, 6)):
+        with pytest.raises(refusals.KeyConflict):
+            adjust(user_id=user.pk, amount=amount, reason="goodwill", actor_id=staff.pk, key=key)
+
+    assert list(Entry.objects.values_list("account", "amount")) == [(mei.pk, 5)]
+
+
+def test_an_account_is_left_alone_before_points_has_heard_that_it_is_closed(
+    mei: User, staff: User
+) -> None:
+    close(mei)
+
+    with pytest.raises(refusals.AccountClosed):
+        adjust(user_id=mei.pk, amount=5, reason="goodwill", actor_id=staff.pk)
+
+    assert not Entry.objects.exists()
 
 
 def test_a_closed_account_is_left_alone(mei: User, staff: User) -> None:

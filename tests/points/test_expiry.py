@@ -16,6 +16,9 @@ from points import expiry
 from points.due import settle_due
 from points.expiry import Expired, expire_due, planned_expiry
 from points.models import Entry, Lot, PointsAccount
+from points.rebuilding import differences
+from points.refusals import InsufficientPoints
+from points.spending import spend
 from tests.points.factories import credit
 from tests.registrations import make_people, make_person
 
@@ -116,9 +119,30 @@ def test_the_number_of_queries_does_not_grow_with_that_of_accounts() -> None:
     assert count_queries(2) == count_queries(40) <= 16
 
 
-def count_queries(people: int) -> int:
+def count_queries(people: int, *, without_lot: bool = False) -> int:
     """Return how many queries it takes to expire the lots of so many."""
     lapse(people, lots=2)
+    if without_lot:  # of one of the two credits of each
+        Lot.objects.filter(remaining__gt=0, number=1).delete()
     with CaptureQueriesContext(connection) as queries:
         expire_due(now=timezone.now())
     return len([query for query in queries if "SAVEPOINT" not in query["sql"]])
+
+
+def test_a_credit_of_a_release_that_knew_no_lots_lapses_all_the_same() -> None:
+    person = make_person()
+    credit(person, 10, expires_at=timezone.now() - HOUR)
+    lapsed = credit(person, 90, expires_at=timezone.now() - HOUR)
+    credit(person, 5)
+    Lot.objects.filter(pk=lapsed.pk).delete()
+
+    with pytest.raises(InsufficientPoints):
+        spend(user_id=person.pk, amount=6, order_ref="o", actor_id=None)
+    spend(user_id=person.pk, amount=5, order_ref="o", actor_id=None)
+
+    assert PointsAccount.objects.get().balance == 0
+    assert list(differences()) == []
+
+
+def test_the_number_of_queries_does_not_grow_with_that_of_accounts_without_lots() -> None:
+    assert count_queries(2, without_lot=True) == count_queries(20, without_lot=True) <= 26

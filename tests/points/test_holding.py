@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from accounts.models import Referral, User
 from events.models import Event as EventRow
+from points import holding
 from points.corrections import reverse
 from points.holding import Released, follow_account, follow_referral, release_due
 from points.models import Entry, PointsAccount, RewardDecision
@@ -308,6 +309,24 @@ def test_a_run_releases_as_many_as_it_is_told() -> None:
 
     assert release_due(now=timezone.now() + 2 * DAY, limit=2) == Released(granted=2)
     assert sums(inviter) == (200, 100)
+
+
+def test_rewards_under_review_do_not_keep_a_run_from_those_that_are_due(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holding, "DECISIONS_AT_ONCE", 2)
+    make_rule(points=100, hold_days=1)
+    inviter, *reviewed, due, later = make_people(6)
+    for invitee in reviewed:
+        refer(invitee, inviter, status="flagged")
+        register(inviter, invitee)
+    for invitee in (due, later):
+        register(inviter, invitee)
+
+    released = release_due(now=timezone.now() + 2 * DAY, limit=1)
+
+    assert released == Released(granted=1, waiting=3)
+    assert (outcome(due), outcome(later)) == (("granted", ""), ("pending", "hold_period"))
 
 
 def test_the_number_of_queries_does_not_grow_with_that_of_rewards() -> None:

@@ -7,7 +7,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Referral, User
 from accounts.signals import UserRegistered
 from events.envelope import Event
 from events.models import Event as EventRow
@@ -286,6 +286,44 @@ def test_the_cap_per_period_serves_the_earliest_of_a_batch() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("days_ago", "decided"),
+    [
+        ([40, 35, 100], ("granted", "")),  # far from the others
+        ([40, 35, 65], ("granted", "")),  # the next is in its period, the one after is not
+        ([40, 35, 64], ("skipped", "cap_period")),  # both are
+        ([40, 20, 30], ("skipped", "cap_period")),  # in the midst
+        ([60, 20, 40], ("granted", "")),  # no period has both
+    ],
+)
+def test_a_late_registration_has_its_place_in_every_period_that_it_is_in(
+    days_ago: list[int], decided: tuple[str, str]
+) -> None:
+    make_rule(cap_per_period=2, period_days=30)
+    now = timezone.now()
+    inviter, *invitees = make_people(4)
+
+    for invitee, days in zip(invitees, days_ago, strict=True):
+        reward(registered(invitee, inviter=inviter, at=now - days * DAY))
+
+    assert [outcome(invitee) for invitee in invitees] == [("granted", "")] * 2 + [decided]
+
+
+@pytest.mark.parametrize("cap", [{"cap_total": 1}, {"cap_per_period": 1, "period_days": 7}])
+def test_a_void_referral_frees_its_place_before_points_has_heard_of_it(
+    cap: dict[str, int],
+) -> None:
+    make_rule(**cap)
+    inviter, void, next_one = make_people(3)
+    referral = refer(void, inviter)
+    reward(registered(void, inviter=inviter))
+    Referral.objects.filter(pk=referral.pk).update(status="voided")
+
+    reward(registered(next_one, inviter=inviter))
+
+    assert outcome(next_one) == ("granted", "")
+
+
 def test_a_flagged_referral_waits() -> None:
     make_rule(points=100, hold_days=3)
     inviter, invitee = make_people(2)
@@ -385,7 +423,7 @@ def test_an_account_changed_past_its_lock_is_noticed() -> None:
 def test_the_number_of_queries_does_not_grow_with_that_of_events() -> None:
     make_rule(cap_total=1, cap_per_period=1, period_days=7)
 
-    assert count_queries(2) == count_queries(50) <= 16
+    assert count_queries(2) == count_queries(50) <= 17
 
 
 def count_queries(invitees: int) -> int:

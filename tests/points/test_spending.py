@@ -1,5 +1,6 @@
 """Spending points for an order, and undoing it."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -10,10 +11,13 @@ from django.utils import timezone
 from accounts.models import User
 from events.models import Event
 from points import refusals
+from points.corrections import reverse
+from points.expiry import expire_due
 from points.models import Entry, Lot, PointsAccount
+from points.rebuilding import differences
 from points.spending import roll_back_spend, spend
 from tests.points.factories import credit
-from tests.registrations import make_people, make_person
+from tests.registrations import close, flag, make_people, make_person
 
 pytestmark = pytest.mark.django_db
 
@@ -152,6 +156,22 @@ def test_frozen_and_closed_accounts_do_not_spend(
 
 
 @pytest.mark.parametrize(
+    ("change", "refusal"), [(flag, refusals.AccountFrozen), (close, refusals.AccountClosed)]
+)
+def test_points_are_not_spent_before_points_has_heard_of_a_flagged_or_closed_account(
+    mei: User, change: Callable[[User], None], refusal: type[refusals.Refused]
+) -> None:
+    paid = pay(mei, 10)
+    change(mei)
+
+    with pytest.raises(refusal):
+        pay(mei, 1, "order-2")
+
+    assert balance_of(mei) == 90
+    assert pay(mei, 10) == paid  # what is paid stays paid
+
+
+@pytest.mark.parametrize(
     ("given", "refusal"),
     [
         ({"amount": 0}, refusals.BadAmount),
@@ -257,3 +277,45 @@ def test_the_number_of_queries_does_not_grow_with_that_of_lots(
 
     with django_assert_max_num_queries(14):
         pay(person, 30)
+
+
+def test_what_an_order_took_from_a_void_reward_goes_back_to_whom_the_reversal_took_it() -> None:
+    person, now = make_person(), timezone.now()
+    void = credit(person, 100, expires_at=now + HOUR)
+    credit(person, 60)
+    spending = pay(person, 60)
+    reverse(entry_id=void.pk, reason="referral_voided")
+    assert (balance_of(person), remaining(person)) == (0, [0, 0])
+
+    roll_back_spend(entry_id=spending.pk, actor_id=None)
+    expire_due(now=now + 2 * HOUR)
+
+    assert (balance_of(person), remaining(person)) == (60, [0, 60])
+
+
+def test_what_an_order_took_from_a_void_reward_makes_up_the_deficit_of_that_first() -> None:
+    person = make_person()
+    void = credit(person, 100, expires_at=timezone.now() + HOUR)
+    spending = pay(person, 100)
+    reverse(entry_id=void.pk, reason="referral_voided")
+    credit(person, 30)
+    assert (balance_of(person), remaining(person)) == (-70, [0, 0])
+
+    roll_back_spend(entry_id=spending.pk, actor_id=None)
+
+    assert (balance_of(person), remaining(person)) == (30, [0, 30])
+
+
+def test_void_rewards_pass_on_what_is_undone_from_one_to_the_next() -> None:
+    person, now = make_person(), timezone.now()
+    void = [credit(person, 10, expires_at=now + hours * HOUR) for hours in range(1, 4)]
+    credit(person, 10)
+    spending = pay(person, 10)
+    for earned in void:
+        reverse(entry_id=earned.pk, reason="referral_voided")
+    assert remaining(person) == [0, 0, 0, 0]
+
+    roll_back_spend(entry_id=spending.pk, actor_id=None)
+
+    assert (balance_of(person), remaining(person)) == (10, [0, 0, 0, 10])
+    assert list(differences()) == []
