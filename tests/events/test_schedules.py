@@ -1,17 +1,21 @@
 """Work that is due every so many minutes: declared once, called by workers."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from multiprocessing import Queue, Value, get_context
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
+from django_q.worker import worker
 
 from events import queue
 from events.delivery import periodic
@@ -122,3 +126,78 @@ def test_points_declares_its_schedule() -> None:
     apps.get_app_config("points").ready()
 
     assert json.dumps(sorted(queue._periodic)) == '["points.settle_due", "probe.work"]'
+
+
+def too_slow() -> None:
+    """Take longer than any limit a test sets."""
+    time.sleep(30)
+
+
+def worker_of(work_name: str) -> dict[str, Any]:
+    """Let a worker process of django-q2 answer one call of periodic work; return its result."""
+    tasks, results, timer = Queue(), Queue(), Value("f", -1)  # type: ignore[var-annotated]
+    tasks.put(
+        {"id": "1", "name": "t", "func": queue.RUN_PERIODIC, "args": (work_name,), "kwargs": {}}
+    )
+    tasks.put("STOP")
+    connection.close()  # the child must not use, or close, what it would share
+    process = get_context("fork").Process(target=worker, args=(tasks, results, timer, 60))
+    process.start()
+    result: dict[str, Any] = results.get(timeout=10)
+    process.join(10)
+    assert process.exitcode == 0
+    return result
+
+
+def test_a_worker_survives_work_that_takes_too_long_and_acknowledges_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(periodic, "TIME_LIMIT_S", 0.2)
+    queue.schedule("probe.slow", f"{__name__}.too_slow", queue="probe", every_minutes=15)
+
+    result = worker_of("probe.slow")
+
+    assert result["success"]
+    assert OrmQ.objects.filter(key="probe").count() == 1
+
+
+def test_work_that_takes_too_long_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(periodic, "TIME_LIMIT_S", 0.2)
+    queue.schedule("probe.slow", f"{__name__}.too_slow", queue="probe", every_minutes=15)
+
+    periodic.run("probe.slow")
+
+    (record,) = [r for r in caplog.records if r.name == periodic.__name__]
+    assert record.levelname == "ERROR"
+    assert "'probe.slow'" in record.getMessage()
+    assert "a part each time" in record.getMessage()
+
+
+def raises() -> None:
+    """Fail."""
+    raise ZeroDivisionError
+
+
+def test_the_bell_rings_after_work_that_failed() -> None:
+    queue.schedule("probe.raises", f"{__name__}.raises", queue="probe", every_minutes=15)
+
+    with pytest.raises(ZeroDivisionError):
+        periodic.run("probe.raises")
+
+    assert OrmQ.objects.filter(key="probe").count() == 1
+
+
+def test_calls_do_not_pile_up_while_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", "probe")
+    queue.schedule("probe.other", f"{__name__}.work", queue="probe", every_minutes=15)
+    broker = DatabaseBellBroker(list_key="probe")
+    queue.synchronise_schedules()
+
+    for _ in range(3):
+        Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
+        scheduler(broker=broker)
+
+    tasks = [SignedPackage.loads(row.payload) for row in OrmQ.objects.order_by("pk")]
+    assert sorted(task["args"] for task in tasks) == [("probe.other",), ("probe.work",)]
