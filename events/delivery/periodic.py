@@ -12,6 +12,7 @@ from events.delivery.timelimit import ReceiverTimedOut, call_within
 logger = logging.getLogger(__name__)
 
 TIME_LIMIT_S = 30.0  # below django-q2's own
+COME_AGAIN_MINUTES = 5  # while a release is rolled out, another worker may know the work
 
 
 def run(name: str) -> None:
@@ -23,8 +24,7 @@ def run(name: str) -> None:
     """
     work = doorbell.periodic_work(name)
     if work is None:
-        logger.warning("The schedule %r is of work that this release does not know.", name)
-        return
+        return _leave_to_another_release(name)
     try:
         with told().draining():
             _call_in_time(work)
@@ -33,12 +33,21 @@ def run(name: str) -> None:
         doorbell.ring(work.queue)
 
 
+def _leave_to_another_release(name: str) -> None:
+    logger.warning(
+        "The schedule %r is of work that this release does not know. It is called again in some "
+        "minutes, maybe by a worker of one that does; if none is to come, delete the schedule.",
+        name,
+    )
+    doorbell.come_again(name, minutes=COME_AGAIN_MINUTES)
+
+
 def _call_in_time(work: doorbell.PeriodicWork) -> None:
     told().call_begins(TIME_LIMIT_S)
     try:
         call_within(TIME_LIMIT_S, _call, import_string(work.function))
     except ReceiverTimedOut:
-        logger.error(  # noqa: TRY400  # where the clock struck is of no interest
+        logger.error(  # where the clock struck is of no interest
             "%r was stopped after %g s: what it had not committed is undone, and it is called "
             "again in %d minutes. Let %s do a part each time, or less at once.",
             work.name,

@@ -69,6 +69,25 @@ def test_the_time_of_the_next_run_is_kept_and_the_rest_follows() -> None:
     assert Schedule.objects.get().next_run == next_run
 
 
+def test_a_run_that_is_planned_meanwhile_stays_planned() -> None:
+    queue.synchronise_schedules()
+    Schedule.objects.update(minutes=99)
+    next_run = timezone.now() + timedelta(minutes=7)
+    planned: list[int] = []
+
+    def plan_before_the_update(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and not planned:
+            planned.append(1)
+            Schedule.objects.update(next_run=next_run)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(plan_before_the_update):
+        queue.synchronise_schedules()
+
+    assert rows() == [STORED]
+    assert (planned, Schedule.objects.get().next_run) == ([1], next_run)
+
+
 def test_of_two_with_one_name_one_goes_and_strangers_stay() -> None:
     queue.synchronise_schedules()
     kept = Schedule.objects.get().pk
@@ -113,11 +132,31 @@ def test_a_run_calls_the_work_and_rings_the_bell_that_it_stood_in_the_way_of() -
     assert OrmQ.objects.filter(key="probe").count() == 1
 
 
-def test_work_of_another_release_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_call_of_work_that_only_another_release_knows_comes_again_soon(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    next_week = timezone.now() + timedelta(days=7)
+    for name in ("newer.work", "probe.work"):
+        Schedule.objects.create(
+            name=name, func=queue.RUN_PERIODIC, args=repr((name,)), next_run=next_week
+        )
+
     periodic.run("newer.work")
 
+    soon = timezone.now() + timedelta(minutes=periodic.COME_AGAIN_MINUTES)
     assert "newer.work" in caplog.text
     assert not OrmQ.objects.exists()
+    assert Schedule.objects.get(name="newer.work").next_run <= soon
+    assert Schedule.objects.get(name="probe.work").next_run == next_week
+
+
+def test_a_call_that_is_due_sooner_is_not_put_off() -> None:
+    at = timezone.now() + timedelta(seconds=1)
+    Schedule.objects.create(name="newer.work", func=queue.RUN_PERIODIC, args="()", next_run=at)
+
+    periodic.run("newer.work")
+
+    assert Schedule.objects.get().next_run == at
 
 
 def test_points_declares_its_schedule() -> None:
