@@ -189,7 +189,7 @@ def _audited(
     progress: Progress,
 ) -> Iterator[Finding]:
     for chunk in _chunks(_in_span(_finished(receiver), scope, before)):
-        found = _flaws_at_rest(receiver, audit, chunk, before)
+        found = _flaws_at_rest(audit, chunk, before)
         mendable = repairable(found)
         repaired = redeliver(receiver, mendable) if repair else set()
         keys = {event.event_id: event.key for event in chunk}
@@ -231,26 +231,24 @@ def _chunks(events: QuerySet[Event]) -> Iterator[list[Event]]:
         reached = chunk[-1].position
 
 
-def _flaws_at_rest(
-    receiver: Receiver, audit: Audit, chunk: Sequence[Event], before: datetime
-) -> list[Flaw]:
+def _flaws_at_rest(audit: Audit, chunk: Sequence[Event], before: datetime) -> list[Flaw]:
     """Return the audit's flaws, without those about keys for which more is happening.
 
     That is asked after the audit: what it took for a flaw may be the work of a later event.
     """
-    found = list(audit([get_signal(row.type).read(row) for row in chunk]))
+    found = list(audit.look([get_signal(row.type).read(row) for row in chunk]))
     if not found:
         return []
     wrong = {flaw.event_id for flaw in found}
     keys = {row.event_id: row.key for row in chunk if row.event_id in wrong}
-    moving = _moving(receiver, set(keys.values()), before)
+    moving = _moving(audit, set(keys.values()), before)
     return [flaw for flaw in found if keys[flaw.event_id] not in moving]
 
 
-def _moving(receiver: Receiver, keys: Collection[str], before: datetime) -> set[str]:
-    """Return the keys that have a delivery to the receiver open, or a young event."""
+def _moving(audit: Audit, keys: Collection[str], before: datetime) -> set[str]:
+    """Return the keys that have a young event, or a delivery open that the audit depends on."""
     open_ = Delivery.objects.filter(
-        receiver=receiver.name, target="", key__in=keys, finished_at__isnull=True
+        receiver__in=audit.depends_on, target="", key__in=keys, finished_at__isnull=True
     )
     young = Event.objects.filter(key__in=keys, occurred_at__gte=before).order_by()
     return {*open_.values_list("key", flat=True), *young.values_list("key", flat=True)}

@@ -53,7 +53,8 @@ def audit_record(events: Sequence[Event[Happened]]) -> Iterator[Flaw]:
 
 @pytest.fixture(autouse=True)
 def _audit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "_audits", {RECEIVER: audit_record})
+    monkeypatch.setattr(audits, "_audits", {})
+    audits.audit(RECEIVER, depends_on=["probe.record_batch"])(audit_record)
 
 
 @pytest.fixture
@@ -232,6 +233,15 @@ def test_someone_for_whom_more_is_happening_is_let_be(lost: list[UUID], publish:
     publish(9, key="person 2")
 
     found = reconcile(*ONLY)
+
+    assert [finding["key"] for finding in found["findings"]] == ["person 1", "person 3"]
+
+
+def test_a_key_whose_other_receiver_is_late_is_let_be(lost: list[UUID]) -> None:
+    late = Delivery.objects.filter(receiver="probe.record_batch", key="person 2")
+    late.update(state=DeliveryState.PENDING, due_at=Now(), finished_at=None)
+
+    found = reconcile(*ONLY, "--repair")
 
     assert [finding["key"] for finding in found["findings"]] == ["person 1", "person 3"]
 
