@@ -9,9 +9,9 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
-        """Register checks and invariants, connect the receivers, declare what is done daily."""
+        """Register checks, invariants, audits; connect receivers; declare what is done daily."""
         from events.queue import schedule
-        from project import checks, explain, invariants, receivers  # noqa: F401
+        from project import audits, checks, explain, invariants, receivers  # noqa: F401
 
         for name, function in (
             ("events.reconcile_daily", "events.operations.reconcile.reconcile_daily"),
