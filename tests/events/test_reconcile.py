@@ -1,5 +1,6 @@
 """Effects are compared with events: what is lost is delivered again, what is on its way let be."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from io import StringIO
@@ -21,7 +22,7 @@ from events.operations import audits, repair
 from events.operations import reconcile as reconciling
 from events.operations.audits import Flaw, FlawKind
 from events.operations.pausing import pause
-from events.operations.reconcile import Scope, findings, reconcile_daily
+from events.operations.reconcile import Finding, Scope, findings, reconcile_daily
 from events.operations.replay import replay
 from events.operations.selection import Selection
 from events.operations.skip import skip
@@ -359,6 +360,25 @@ def test_a_repair_says_what_it_did_and_ends_well(lost: list[UUID]) -> None:
     assert "    → repaired: deliver the event once more; it is due now\n" in text
     assert "Found 3 missing. 3 repaired." in text
     assert run() == "Nothing is missing, doubled or dead. 3 deliveries are on their way.\n"
+
+
+def test_a_document_that_is_interrupted_is_whole_and_says_so(
+    lost: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Finding]:
+        yield next(findings(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("events.management.commands.reconcile.findings", interrupted)
+    out = StringIO()
+
+    with pytest.raises(CommandError, match="Interrupted") as ended:
+        call_command("reconcile", *ONLY, "--grace", "0", "--json", stdout=out, stderr=StringIO())
+
+    document = json.loads(out.getvalue())
+    assert ended.value.returncode == 1
+    assert (document["ok"], document["interrupted"]) == (False, True)
+    assert len(document["findings"]) == 1
 
 
 @pytest.mark.parametrize(
