@@ -10,11 +10,13 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks, invariants, audits; connect receivers; declare what is done daily."""
+        from events.operations.daily import EVERY_MINUTES
         from events.queue import schedule
         from project import audits, checks, explain, invariants, receivers  # noqa: F401
 
-        for name, function in (
-            ("events.reconcile_daily", "events.operations.reconcile.reconcile_daily"),
-            ("api.prune_answers", "api.idempotency.prune_answers"),
+        for name, function, every_minutes in (
+            # A look a day, in slices: see there.
+            ("events.reconcile_daily", "events.operations.daily.reconcile_daily", EVERY_MINUTES),
+            ("api.prune_answers", "api.idempotency.prune_answers", DAY_MINUTES),
         ):
-            schedule(name, function, queue="project", every_minutes=DAY_MINUTES)
+            schedule(name, function, queue="project", every_minutes=every_minutes)

@@ -8,7 +8,6 @@ they cannot read. Both would be lost bells; the sweep would mend it, but late.
 
 import logging
 import time
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -173,9 +172,9 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
             self._sleeper.close()
             self._sleeper = None
 
-    def _unclaimed(self) -> Iterable[str]:
+    def _unclaimed(self) -> list[str]:
         free = self.get_connection().filter(key=self.list_key, lock__lte=Now())
-        return free.values_list("payload", flat=True)
+        return list(free.values_list("payload", flat=True))
 
     def _wait(self) -> None:
         if self._on_postgres:

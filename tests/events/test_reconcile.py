@@ -22,7 +22,7 @@ from events.operations import audits, repair
 from events.operations import reconcile as reconciling
 from events.operations.audits import Flaw, FlawKind
 from events.operations.pausing import pause
-from events.operations.reconcile import Finding, Scope, findings, reconcile_daily
+from events.operations.reconcile import Finding, Scope, findings
 from events.operations.replay import replay
 from events.operations.selection import Selection
 from events.operations.skip import skip
@@ -403,28 +403,18 @@ def test_a_receiver_of_another_release_cannot_be_asked() -> None:
         reconcile("--receiver", "probe.gone")
 
 
-def test_the_daily_look_logs_what_it_finds_and_repairs_nothing(
-    lost: list[UUID], drain: Drain, caplog: pytest.LogCaptureFixture
+def test_figures_are_sums_over_everything_and_left_out_where_a_time_is_set(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    EventRow.objects.update(occurred_at=timezone.now() - timedelta(hours=1))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        audits, "_figures", {"probe": lambda circumstances: asked.append("x") or ()}
+    )
 
-    found = reconcile_daily()
-
-    (record,) = [r for r in caplog.records if r.name == "events.operations.reconcile"]
-    assert (found, record.levelname) == (3, "ERROR")
-    assert "3 missing (probe.record)" in record.getMessage()
-    assert "manage.py reconcile" in record.getMessage()
-    assert drain() == 0
-
-
-def test_the_daily_look_is_silent_where_all_is_well(
-    publish: Publish, drain: Drain, caplog: pytest.LogCaptureFixture
-) -> None:
-    publish(1)
-    drain()
-
-    assert reconcile_daily() == 0
-    assert not [r for r in caplog.records if r.name == "events.operations.reconcile"]
+    reconcile("--since", _days_ago(2))
+    assert asked == []
+    reconcile()
+    assert asked == ["x"]
 
 
 def test_a_receiver_has_one_audit(monkeypatch: pytest.MonkeyPatch) -> None:
