@@ -91,9 +91,7 @@ def _ran_at(campaign: Campaign, at: datetime, edited_at: datetime | None) -> boo
     return any(since <= at and (until is None or at < until) for since, until in spans)
 
 
-@audit(FOLLOW_RECEIVER)
-@audit(VOID_RECEIVER)
-@audit(RELEASE_RECEIVER)
+@audit(FOLLOW_RECEIVER, VOID_RECEIVER, RELEASE_RECEIVER)
 def audit_standing(events: Sequence[Event[Any]]) -> Iterator[Flaw]:
     """Unused coupons are usable, suspended or revoked as their owners stand now."""
     latest = {UUID(event.key): event for event in events}

@@ -11,7 +11,8 @@ from django.db import connections
 from events.delivery.claim import LEASE_S
 from events.delivery.claimable import stranded_receivers
 from events.delivery.drain import BEGIN_WITHIN_S, DRAIN_BUDGET_S, LINGER_S
-from events.receivers import all_receivers
+from events.queue import all_periodic_work
+from events.receivers import all_queues, all_receivers
 
 
 @register()
@@ -68,4 +69,20 @@ def check_open_deliveries(
             id="events.E004",
         )
         for name in stranded_receivers()
+    ]
+
+
+@register()
+def check_schedules(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E005: work by the clock needs a queue that a cluster of workers serves."""
+    served = all_queues()
+    return [
+        Error(
+            f"The schedule {work.name!r} names the queue {work.queue!r}, which no receiver names: "
+            "no worker would ever call it.",
+            hint=f"Name one of {', '.join(served)}.",
+            id="events.E005",
+        )
+        for work in all_periodic_work()
+        if work.queue not in served
     ]

@@ -237,6 +237,19 @@ class ReceiverState(models.Model):
         help_text=_("Finished deliveries of events from before this may have been deleted."),
     )
 
+    reconcile_began_at = models.DateTimeField(
+        _("reconciliation began at"),
+        null=True,
+        blank=True,
+        help_text=_("When the latest of the daily looks at what it brought about began."),
+    )
+    reconciled_to = models.BigIntegerField(
+        _("reconciled to"),
+        null=True,
+        blank=True,
+        help_text=_("The position of an event which that look has come to; empty: it is through."),
+    )
+
     class Meta:
         verbose_name = _("receiver")
         verbose_name_plural = _("receivers")

@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Least
+from django.utils import timezone
 from django_q.brokers import Broker, get_broker
 from django_q.models import Schedule
 from django_q.tasks import async_task
@@ -109,13 +113,27 @@ def periodic_work(name: str) -> PeriodicWork | None:
     return _periodic.get(name)
 
 
+def all_periodic_work() -> tuple[PeriodicWork, ...]:
+    """Return all declared work, in order of name."""
+    return tuple(_periodic[name] for name in sorted(_periodic))
+
+
+def come_again(name: str, *, minutes: int) -> None:
+    """Let the next call of work come in so many minutes, unless it is due sooner."""
+    soon = timezone.now() + timedelta(minutes=minutes)
+    Schedule.objects.filter(func=RUN_PERIODIC, name=name).update(
+        # What is compared is what the scheduler wrote meanwhile: this waits for its lock.
+        next_run=Least("next_run", Value(soon))
+    )
+
+
 def synchronise_schedules() -> None:
     """Make django-q2's schedules those that are declared. Workers do this time and again.
 
     A schedule that is there keeps the time of its next run; of two with one name (two workers may
     have started at once) one goes. What is not declared stays: another release may know it.
     """
-    declared = {work.name: _columns(work) for work in _periodic.values()}
+    declared = {work.name: _columns(work) for work in all_periodic_work()}
     stored = Schedule.objects.filter(func=RUN_PERIODIC, name__in=declared)
     if sorted(stored.values_list(*_COLUMNS)) == sorted(declared.values()):
         return
@@ -123,10 +141,12 @@ def synchronise_schedules() -> None:
         by_name = {row.name: row for row in stored.order_by("-pk")}  # the oldest of each name
         stored.exclude(pk__in=[row.pk for row in by_name.values()]).delete()
         for name, columns in declared.items():
-            row = by_name.get(name) or Schedule(func=RUN_PERIODIC, schedule_type=Schedule.MINUTES)
-            for column, value in zip(_COLUMNS, columns, strict=True):
-                setattr(row, column, value)
-            row.save()
+            given = dict(zip(_COLUMNS, columns, strict=True))
+            if name in by_name:
+                # These columns only: the scheduler may plan the next run at this moment.
+                Schedule.objects.filter(pk=by_name[name].pk).update(**given)
+            else:
+                Schedule.objects.create(func=RUN_PERIODIC, schedule_type=Schedule.MINUTES, **given)
 
 
 _COLUMNS = ("name", "args", "cluster", "minutes")

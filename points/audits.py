@@ -91,7 +91,7 @@ def _differs(owner: AccountSummary, account: PointsAccount | None) -> str:
     return ""
 
 
-@audit(REFERRAL_RECEIVER)
+@audit(REFERRAL_RECEIVER, depends_on=[REWARD_RECEIVER])
 def audit_referrals(
     events: Sequence[Event[ReferralApproved] | Event[ReferralVoided]],
 ) -> Iterator[Flaw]:

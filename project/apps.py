@@ -9,12 +9,21 @@ class ProjectConfig(AppConfig):
     name = "project"
 
     def ready(self) -> None:
-        """Register checks and invariants, connect the receivers, declare what is done daily."""
+        """Register checks, invariants, audits; connect receivers; declare what is done daily."""
+        from events.operations.daily import EVERY_MINUTES
         from events.queue import schedule
-        from project import checks, explain, export, invariants, receivers  # noqa: F401
+        from project import (  # noqa: F401
+            audits,
+            checks,
+            explain,
+            export,
+            invariants,
+            receivers,
+        )
 
-        for name, function in (
-            ("events.reconcile_daily", "events.operations.reconcile.reconcile_daily"),
-            ("api.prune_answers", "api.idempotency.prune_answers"),
+        for name, function, every_minutes in (
+            # A look a day, in slices: see there.
+            ("events.reconcile_daily", "events.operations.daily.reconcile_daily", EVERY_MINUTES),
+            ("api.prune_answers", "api.idempotency.prune_answers", DAY_MINUTES),
         ):
-            schedule(name, function, queue="project", every_minutes=DAY_MINUTES)
+            schedule(name, function, queue="project", every_minutes=every_minutes)

@@ -1,6 +1,6 @@
 """django-q2's brokers, made to carry bells: at most one waits per queue, and dequeue never raises.
 
-They carry calls of periodic work too (see `events.queue.schedule`), each of which is kept.
+They carry calls of periodic work too (see `events.queue.schedule`): one of each work waits.
 
 The stock pusher sleeps ten seconds and dies when dequeue raises, and the stock brokers delete what
 they cannot read. Both would be lost bells; the sweep would mend it, but late.
@@ -126,7 +126,14 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return OrmQ.objects.using(Conf.ORM)
 
     def enqueue(self, task: str) -> None:
-        """Add a bell unless one waits unclaimed, and wake the cluster: one statement."""
+        """Add a bell unless one waits unclaimed, and wake the cluster: one statement.
+
+        A call of periodic work is added unless one of the same work waits. That is looked at
+        before, by the scheduler, which holds the lock of the work's schedule.
+        """
+        call = _periodic_call(task)
+        if call and call in map(_periodic_call, self._unclaimed()):
+            return
         connection = connections[Conf.ORM]
         now = _NOW[connection.vendor]
         with connection.cursor() as cursor:
@@ -134,7 +141,7 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
                 f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {now} "  # noqa: S608
                 "WHERE %s OR NOT EXISTS "
                 f"(SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= {now})" + self._notify(),
-                [self.list_key, task, _is_periodic(task), self.list_key],
+                [self.list_key, task, call is not None, self.list_key],
             )
         if not self._on_postgres:
             wake(self.list_key)
@@ -164,6 +171,10 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         if self._sleeper:
             self._sleeper.close()
             self._sleeper = None
+
+    def _unclaimed(self) -> list[str]:
+        free = self.get_connection().filter(key=self.list_key, lock__lte=Now())
+        return list(free.values_list("payload", flat=True))
 
     def _wait(self) -> None:
         if self._on_postgres:
@@ -201,12 +212,13 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return connections[Conf.ORM].vendor == "postgresql"
 
 
-def _is_periodic(task: str) -> bool:
-    """Tell whether it is a call of periodic work, which says more than a bell that waits."""
+def _periodic_call(task: str) -> tuple[Any, ...] | None:
+    """Return the arguments of a call of periodic work, which tell of which; None: it is a bell."""
     try:
-        return bool(SignedPackage.loads(task)["func"] == RUN_PERIODIC)
+        read = SignedPackage.loads(task)
+        return tuple(read["args"]) if read["func"] == RUN_PERIODIC else None
     except Exception:  # unreadable: dequeue parks it
-        return False
+        return None
 
 
 def _claim_one(free: "QuerySet[OrmQ]") -> list[Bell]:
@@ -221,7 +233,10 @@ def _claim_one(free: "QuerySet[OrmQ]") -> list[Bell]:
 
 
 class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
-    """Bells in Redis or Valkey. It may lose every one of them: deliveries are in the database."""
+    """Bells in Redis or Valkey. It may lose every one of them: deliveries are in the database.
+
+    A call of periodic work that it loses is not made up for: the next one comes at its time.
+    """
 
     _RING = "if redis.call('llen', KEYS[1]) == 0 then redis.call('rpush', KEYS[1], ARGV[1]) end"
 
@@ -231,11 +246,12 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
         return _redis(Conf.REDIS, REDIS_RING_TIMEOUT_S)
 
     def enqueue(self, task: str) -> None:
-        """Add a bell unless one waits."""
-        if _is_periodic(task):
-            self.connection.rpush(self.list_key, task)
-        else:
+        """Add a bell unless one waits; a call of periodic work, unless one of the same does."""
+        call = _periodic_call(task)
+        if call is None:
             self.connection.eval(self._RING, 1, self.list_key, task)
+        elif call not in map(_periodic_call, self._waiting()):
+            self.connection.rpush(self.list_key, task)
 
     def take_bells(self) -> list[Bell]:
         """Take a bell, or wait for one."""
@@ -250,6 +266,10 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
     def park(self, bell: Bell) -> None:
         """Keep the payload in a list of its own."""
         _redis(Conf.REDIS, REDIS_ANSWER_S).rpush(f"{self.list_key}:parked", bell[1])
+
+    def _waiting(self) -> list[str]:
+        waiting: Any = self.connection.lrange(self.list_key, 0, -1)
+        return [payload.decode() for payload in waiting]
 
     # Heartbeats stay in the process: they are nobody's business, and Redis may hang.
     set_stat = Broker.set_stat

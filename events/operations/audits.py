@@ -33,24 +33,40 @@ class Flaw:
     what: str  # in a sentence, with ids in place of personal data
 
 
-Audit = Callable[[Sequence[Event[Any]]], Iterable[Flaw]]
+Look = Callable[[Sequence[Event[Any]]], Iterable[Flaw]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """A look at what a receiver should have brought about."""
+
+    look: Look
+    depends_on: frozenset[str]  # receivers: while one is owed a key's event, nothing is missing
+
 
 _audits: dict[str, Audit] = {}
 _figures: dict[str, Check] = {}
 
 
-def audit(receiver: str) -> Callable[[Audit], Audit]:
-    """Register the decorated function as the audit of a receiver.
+def audit(*receivers: str, depends_on: Iterable[str] = ()) -> Callable[[Look], Look]:
+    """Register the decorated function as the audit of one receiver, or of several.
 
     It gets at most 500 events at once, in order of position, and asks the database about all of
     them together. What was decided against, or is held back, is decided: no flaw. It may be asked
-    inside the transaction that repairs. Raises ImproperlyConfigured where the receiver has one.
+    inside the transaction that repairs.
+
+    What it misses may be the work of another receiver, which is paused or late: of several each
+    depends on the others, and `depends_on` names those besides. What it says of a key is let be
+    while one of them has an open delivery of that key.
+    Raises ImproperlyConfigured where a receiver has an audit.
     """
 
-    def register(function: Audit) -> Audit:
-        if _audits.setdefault(receiver, function) is not function:
-            raise ImproperlyConfigured(f"{receiver} has two audits.")
-        return function
+    def register(look: Look) -> Look:
+        declared = Audit(look=look, depends_on=frozenset({*receivers, *depends_on}))
+        for receiver in receivers:
+            if _audits.setdefault(receiver, declared).look is not look:
+                raise ImproperlyConfigured(f"{receiver} has two audits.")
+        return look
 
     return register
 

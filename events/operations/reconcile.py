@@ -4,8 +4,6 @@ Each receiver's audit is asked about the events that the receiver is done with; 
 way is let be, and what is dead or has no delivery is told as that. A repair delivers once more.
 """
 
-import logging
-from collections import Counter as Tally
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -34,9 +32,6 @@ from events.signals import get_signal
 CHUNK_SIZE = 500  # events that an audit is asked about at once
 GRACE = timedelta(minutes=10)
 PATIENCE = timedelta(minutes=1)  # what is due for less is on its way, however short the grace
-DAILY_REACH = timedelta(days=2)
-
-logger = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -71,13 +66,20 @@ class Finding:
 class Scope:
     """What to look at."""
 
-    receiver: Receiver | None = None  # all, and the figures too
+    receiver: Receiver | None = None  # all, and without `since` the figures too
     since: datetime | None = None  # events from this time
+    after: int = 0  # events beyond this position
+    until: int | None = None  # events up to this position
     grace: timedelta = GRACE  # younger events are let be
 
     def receivers(self) -> tuple[Receiver, ...]:
         """Return the receivers to look at."""
         return (self.receiver,) if self.receiver else all_receivers()
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether figures are looked at too: they are sums over all that ever was."""
+        return self.receiver is None and self.since is None
 
 
 def findings(
@@ -88,13 +90,10 @@ def findings(
     Goes through the events in chunks, each repaired before the next is read: stopped half-way,
     another call does the rest. `progress` hears the size of every chunk.
     """
-    before = database_now() - scope.grace
     for receiver in scope.receivers():
-        yield from _standing(receiver, scope)
-        yield from _undelivered(receiver, scope, before, repair)
-        if audit := audit_of(receiver.name):
-            yield from _audited(receiver, audit, scope, before, repair, progress)
-    if scope.receiver is None:
+        yield from standing(receiver, scope)
+        yield from differing(receiver, scope, repair=repair, progress=progress)
+    if scope.is_everything:
         for name, check in all_figures():
             yield from (_of_breach(name, Kind.FIGURES, b) for b in check(Circumstances()))
 
@@ -105,29 +104,20 @@ def in_flight(scope: Scope) -> int:
     return open_.filter(receiver__in=[receiver.name for receiver in scope.receivers()]).count()
 
 
-def reconcile_daily() -> int:
-    """Look at the latest events, log what is found as an error, and repair nothing.
-
-    Return how many there are. Where so much happens that a worker's time for this does not suffice,
-    what was found by then is logged; let cron call `manage.py reconcile` there.
-    """
-    counts: Tally[str] = Tally()
-    try:
-        for finding in findings(Scope(since=database_now() - DAILY_REACH)):
-            counts[f"{finding.kind} ({finding.audit})"] += finding.total
-    finally:
-        if counts:
-            logger.error(
-                "Events and their effects differ: %s. `manage.py reconcile` lists them; with "
-                "--repair it delivers again what is missing.",
-                ", ".join(f"{count} {what}" for what, count in sorted(counts.items())),
-            )
-    return counts.total()
+def differing(
+    receiver: Receiver, scope: Scope, *, repair: bool = False, progress: Progress = silent
+) -> Iterator[Finding]:
+    """Yield of one receiver what was never delivered, and what of the rest has not its effect."""
+    before = database_now() - scope.grace
+    yield from _undelivered(receiver, scope, before, repair)
+    if audit := audit_of(receiver.name):
+        yield from _audited(receiver, audit, scope, before, repair, progress)
 
 
-def _standing(receiver: Receiver, scope: Scope) -> Iterator[Finding]:
+def standing(receiver: Receiver, scope: Scope) -> Iterator[Finding]:
     """Yield what stands still: dead deliveries, and those nobody comes for."""
-    theirs = Delivery.objects.filter(receiver=receiver.name)
+    # That they are not finished follows from what is asked below. It leads to an index.
+    theirs = Delivery.objects.filter(receiver=receiver.name, finished_at__isnull=True)
     if scope.since:
         theirs = theirs.filter(event__occurred_at__gte=scope.since)
     dead = breaches_in(
@@ -157,7 +147,7 @@ def _undelivered(
     receiver: Receiver, scope: Scope, before: datetime, repair: bool
 ) -> Iterator[Finding]:
     # What was applied, and lost its delivery only, is not owed again.
-    owed = _in_span(missing_to(receiver, undelivered(receiver)), scope, before)
+    owed = _in_span(missing_to(receiver, undelivered(receiver, after=scope.after)), scope, before)
     for chunk in _chunks(owed):
         if repair:
             in_short_transaction(partial(_deliver, receiver, chunk))
@@ -189,7 +179,7 @@ def _audited(
     progress: Progress,
 ) -> Iterator[Finding]:
     for chunk in _chunks(_in_span(_finished(receiver), scope, before)):
-        found = _flaws_at_rest(receiver, audit, chunk, before)
+        found = _flaws_at_rest(audit, chunk, before)
         mendable = repairable(found)
         repaired = redeliver(receiver, mendable) if repair else set()
         keys = {event.event_id: event.key for event in chunk}
@@ -219,7 +209,9 @@ def _finished(receiver: Receiver) -> QuerySet[Event]:
 
 
 def _in_span(events: QuerySet[Event], scope: Scope, before: datetime) -> QuerySet[Event]:
-    events = events.filter(occurred_at__lt=before)
+    events = events.filter(occurred_at__lt=before, position__gt=scope.after)
+    if scope.until is not None:
+        events = events.filter(position__lte=scope.until)
     return events.filter(occurred_at__gte=scope.since) if scope.since else events
 
 
@@ -231,26 +223,24 @@ def _chunks(events: QuerySet[Event]) -> Iterator[list[Event]]:
         reached = chunk[-1].position
 
 
-def _flaws_at_rest(
-    receiver: Receiver, audit: Audit, chunk: Sequence[Event], before: datetime
-) -> list[Flaw]:
+def _flaws_at_rest(audit: Audit, chunk: Sequence[Event], before: datetime) -> list[Flaw]:
     """Return the audit's flaws, without those about keys for which more is happening.
 
     That is asked after the audit: what it took for a flaw may be the work of a later event.
     """
-    found = list(audit([get_signal(row.type).read(row) for row in chunk]))
+    found = list(audit.look([get_signal(row.type).read(row) for row in chunk]))
     if not found:
         return []
     wrong = {flaw.event_id for flaw in found}
     keys = {row.event_id: row.key for row in chunk if row.event_id in wrong}
-    moving = _moving(receiver, set(keys.values()), before)
+    moving = _moving(audit, set(keys.values()), before)
     return [flaw for flaw in found if keys[flaw.event_id] not in moving]
 
 
-def _moving(receiver: Receiver, keys: Collection[str], before: datetime) -> set[str]:
-    """Return the keys that have a delivery to the receiver open, or a young event."""
+def _moving(audit: Audit, keys: Collection[str], before: datetime) -> set[str]:
+    """Return the keys that have a young event, or a delivery open that the audit depends on."""
     open_ = Delivery.objects.filter(
-        receiver=receiver.name, target="", key__in=keys, finished_at__isnull=True
+        receiver__in=audit.depends_on, target="", key__in=keys, finished_at__isnull=True
     )
     young = Event.objects.filter(key__in=keys, occurred_at__gte=before).order_by()
     return {*open_.values_list("key", flat=True), *young.values_list("key", flat=True)}

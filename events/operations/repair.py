@@ -84,4 +84,4 @@ def _ask_again(receiver: Receiver, held: Sequence[Delivery]) -> Iterator[Flaw]:
     audit = audit_of(receiver.name)
     if audit is not None and held:
         rows = sorted((delivery.event for delivery in held), key=lambda row: row.position)
-        yield from audit([get_signal(row.type).read(row) for row in rows])
+        yield from audit.look([get_signal(row.type).read(row) for row in rows])

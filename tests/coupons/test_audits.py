@@ -6,7 +6,7 @@ import pytest
 from django.db.models import F
 from django.utils import timezone
 
-from accounts import closing, standing
+from accounts import closing, referrals, services, standing
 from accounts.models import User
 from coupons import following
 from coupons.audits import audit_standing, audit_welcome_coupons
@@ -15,6 +15,7 @@ from coupons.queries import FOLLOW_RECEIVER, WELCOME_RECEIVER
 from coupons.states import coupon_state
 from events.models import Delivery, Event
 from events.operations.audits import FlawKind
+from events.operations.pausing import pause
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
 from tests.coupons.test_receiver import effects, register
@@ -269,6 +270,30 @@ def test_a_coupon_held_back_for_a_review_that_is_over_is_found_and_issued_once(
     assert kinds(found) == [(FOLLOW_RECEIVER, "missing")]
     assert effects() == (1, 1, 1)
     assert reconcile("--repair")["findings"] == []
+
+
+@pytest.mark.parametrize("is_repair", [False, True])
+def test_a_coupon_that_waits_for_a_receiver_that_is_paused_is_let_be(
+    is_repair: bool, drain: Drain
+) -> None:
+    make_campaign()
+    code = register("mei").referral_code
+    tom = services.register(
+        email="tom@example.com", password="a long enough one", referral_code=code
+    ).user
+    drain()
+    referrals.void_referral(invitee_id=tom.pk, reason="test")
+    drain()
+    pause(FOLLOW_RECEIVER, by="mei", reason="a test")
+    standing.flag_account(user_id=tom.pk, reason="test")
+    drain()
+
+    found = reconcile(*(["--repair"] if is_repair else []))
+    drain()
+
+    assert kinds(found) == []
+    assert found["in_flight"] == 1
+    assert coupon_state(Coupon.objects.get(user=tom), at=timezone.now()) == "usable"
 
 
 def test_the_audit_of_standing_asks_for_all_events_at_once(drain: Drain) -> None:

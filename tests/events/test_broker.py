@@ -60,6 +60,13 @@ def bell() -> str:
     return signed
 
 
+def call(name: str) -> str:
+    """Return the payload of a call of periodic work."""
+    task = {"id": "1", "func": queue.RUN_PERIODIC, "args": (name,), "kwargs": {}}
+    signed: str = SignedPackage.dumps(task)
+    return signed
+
+
 def take(broker: Any) -> list[Any]:
     """Return the bells a pusher gets; on PostgreSQL its first look only starts to listen."""
     return broker.dequeue() or broker.dequeue() or []
@@ -85,6 +92,25 @@ def test_a_bell_rung_while_another_is_being_answered_waits_for_its_turn(broker: 
     take(broker)
 
     broker.enqueue(bell())
+
+    assert len(take(broker)) == 1
+
+
+def test_of_calls_of_the_same_work_one_waits_beside_the_bell_and_other_calls(broker: Any) -> None:
+    for payload in (bell(), call("probe.work"), call("probe.work"), call("probe.other")):
+        broker.enqueue(payload)
+
+    taken = [bells[0][1] for _ in range(3) if (bells := take(broker))]
+    calls = [SignedPackage.loads(payload)["args"] for payload in taken]
+    assert calls == [("probe",), ("probe.work",), ("probe.other",)]
+    assert take(broker) == []
+
+
+def test_a_call_that_comes_while_another_is_being_answered_waits_for_its_turn(broker: Any) -> None:
+    broker.enqueue(call("probe.work"))
+    take(broker)
+
+    broker.enqueue(call("probe.work"))
 
     assert len(take(broker)) == 1
 

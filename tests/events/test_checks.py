@@ -6,7 +6,7 @@ import pytest
 from django.db.models.functions import Now
 from pytest_django.fixtures import Settings
 
-from events import checks
+from events import checks, queue
 from events.models import Delivery, DeliveryState
 from events.receivers import connect_receiver, disconnect_receiver, get_receiver
 from tests.conftest import Publish
@@ -66,3 +66,22 @@ def test_finished_deliveries_of_a_receiver_that_is_gone_are_history(publish: Pub
     )
 
     assert checks.check_open_deliveries(None, databases=["default"]) == []
+
+
+def test_a_schedule_of_a_queue_that_nobody_serves_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue, "_periodic", {})
+    queue.schedule("probe.served", "probe.work", queue="probe", every_minutes=1)
+    queue.schedule("probe.lost", "probe.work", queue="prbe", every_minutes=1)
+
+    (finding,) = checks.check_schedules(None)
+
+    assert finding.id == "events.E005"
+    assert "'probe.lost'" in finding.msg
+    assert "'prbe'" in finding.msg
+    assert "probe" in str(finding.hint)
+
+
+def test_the_declared_schedules_are_of_queues_that_are_served() -> None:
+    assert checks.check_schedules(None) == []

@@ -1,5 +1,6 @@
 """Effects are compared with events: what is lost is delivered again, what is on its way let be."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from io import StringIO
@@ -21,7 +22,7 @@ from events.operations import audits, repair
 from events.operations import reconcile as reconciling
 from events.operations.audits import Flaw, FlawKind
 from events.operations.pausing import pause
-from events.operations.reconcile import Scope, findings, reconcile_daily
+from events.operations.reconcile import Finding, Scope, findings
 from events.operations.replay import replay
 from events.operations.selection import Selection
 from events.operations.skip import skip
@@ -53,7 +54,8 @@ def audit_record(events: Sequence[Event[Happened]]) -> Iterator[Flaw]:
 
 @pytest.fixture(autouse=True)
 def _audit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audits, "_audits", {RECEIVER: audit_record})
+    monkeypatch.setattr(audits, "_audits", {})
+    audits.audit(RECEIVER, depends_on=["probe.record_batch"])(audit_record)
 
 
 @pytest.fixture
@@ -236,6 +238,15 @@ def test_someone_for_whom_more_is_happening_is_let_be(lost: list[UUID], publish:
     assert [finding["key"] for finding in found["findings"]] == ["person 1", "person 3"]
 
 
+def test_a_key_whose_other_receiver_is_late_is_let_be(lost: list[UUID]) -> None:
+    late = Delivery.objects.filter(receiver="probe.record_batch", key="person 2")
+    late.update(state=DeliveryState.PENDING, due_at=Now(), finished_at=None)
+
+    found = reconcile(*ONLY, "--repair")
+
+    assert [finding["key"] for finding in found["findings"]] == ["person 1", "person 3"]
+
+
 def test_only_events_since_a_time_are_looked_at(lost: list[UUID]) -> None:
     EventRow.objects.filter(event_id=lost[0]).update(occurred_at=timezone.now() - timedelta(days=3))
 
@@ -351,6 +362,25 @@ def test_a_repair_says_what_it_did_and_ends_well(lost: list[UUID]) -> None:
     assert run() == "Nothing is missing, doubled or dead. 3 deliveries are on their way.\n"
 
 
+def test_a_document_that_is_interrupted_is_whole_and_says_so(
+    lost: list[UUID], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Iterator[Finding]:
+        yield next(findings(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("events.management.commands.reconcile.findings", interrupted)
+    out = StringIO()
+
+    with pytest.raises(CommandError, match="Interrupted") as ended:
+        call_command("reconcile", *ONLY, "--grace", "0", "--json", stdout=out, stderr=StringIO())
+
+    document = json.loads(out.getvalue())
+    assert ended.value.returncode == 1
+    assert (document["ok"], document["interrupted"]) == (False, True)
+    assert len(document["findings"]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -373,28 +403,18 @@ def test_a_receiver_of_another_release_cannot_be_asked() -> None:
         reconcile("--receiver", "probe.gone")
 
 
-def test_the_daily_look_logs_what_it_finds_and_repairs_nothing(
-    lost: list[UUID], drain: Drain, caplog: pytest.LogCaptureFixture
+def test_figures_are_sums_over_everything_and_left_out_where_a_time_is_set(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    EventRow.objects.update(occurred_at=timezone.now() - timedelta(hours=1))
+    asked: list[str] = []
+    monkeypatch.setattr(
+        audits, "_figures", {"probe": lambda circumstances: asked.append("x") or ()}
+    )
 
-    found = reconcile_daily()
-
-    (record,) = [r for r in caplog.records if r.name == "events.operations.reconcile"]
-    assert (found, record.levelname) == (3, "ERROR")
-    assert "3 missing (probe.record)" in record.getMessage()
-    assert "manage.py reconcile" in record.getMessage()
-    assert drain() == 0
-
-
-def test_the_daily_look_is_silent_where_all_is_well(
-    publish: Publish, drain: Drain, caplog: pytest.LogCaptureFixture
-) -> None:
-    publish(1)
-    drain()
-
-    assert reconcile_daily() == 0
-    assert not [r for r in caplog.records if r.name == "events.operations.reconcile"]
+    reconcile("--since", _days_ago(2))
+    assert asked == []
+    reconcile()
+    assert asked == ["x"]
 
 
 def test_a_receiver_has_one_audit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,17 +1,21 @@
 """Work that is due every so many minutes: declared once, called by workers."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from multiprocessing import Queue, Value, get_context
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
 from django.utils import timezone
 from django_q.conf import Conf
 from django_q.models import OrmQ, Schedule
 from django_q.scheduler import scheduler
 from django_q.signing import SignedPackage
+from django_q.worker import worker
 
 from events import queue
 from events.delivery import periodic
@@ -65,6 +69,25 @@ def test_the_time_of_the_next_run_is_kept_and_the_rest_follows() -> None:
     assert Schedule.objects.get().next_run == next_run
 
 
+def test_a_run_that_is_planned_meanwhile_stays_planned() -> None:
+    queue.synchronise_schedules()
+    Schedule.objects.update(minutes=99)
+    next_run = timezone.now() + timedelta(minutes=7)
+    planned: list[int] = []
+
+    def plan_before_the_update(execute: Any, sql: str, *rest: Any) -> Any:
+        if sql.startswith("UPDATE") and not planned:
+            planned.append(1)
+            Schedule.objects.update(next_run=next_run)
+        return execute(sql, *rest)
+
+    with connection.execute_wrapper(plan_before_the_update):
+        queue.synchronise_schedules()
+
+    assert rows() == [STORED]
+    assert (planned, Schedule.objects.get().next_run) == ([1], next_run)
+
+
 def test_of_two_with_one_name_one_goes_and_strangers_stay() -> None:
     queue.synchronise_schedules()
     kept = Schedule.objects.get().pk
@@ -109,11 +132,31 @@ def test_a_run_calls_the_work_and_rings_the_bell_that_it_stood_in_the_way_of() -
     assert OrmQ.objects.filter(key="probe").count() == 1
 
 
-def test_work_of_another_release_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_call_of_work_that_only_another_release_knows_comes_again_soon(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    next_week = timezone.now() + timedelta(days=7)
+    for name in ("newer.work", "probe.work"):
+        Schedule.objects.create(
+            name=name, func=queue.RUN_PERIODIC, args=repr((name,)), next_run=next_week
+        )
+
     periodic.run("newer.work")
 
+    soon = timezone.now() + timedelta(minutes=periodic.COME_AGAIN_MINUTES)
     assert "newer.work" in caplog.text
     assert not OrmQ.objects.exists()
+    assert Schedule.objects.get(name="newer.work").next_run <= soon
+    assert Schedule.objects.get(name="probe.work").next_run == next_week
+
+
+def test_a_call_that_is_due_sooner_is_not_put_off() -> None:
+    at = timezone.now() + timedelta(seconds=1)
+    Schedule.objects.create(name="newer.work", func=queue.RUN_PERIODIC, args="()", next_run=at)
+
+    periodic.run("newer.work")
+
+    assert Schedule.objects.get().next_run == at
 
 
 def test_points_declares_its_schedule() -> None:
@@ -122,3 +165,78 @@ def test_points_declares_its_schedule() -> None:
     apps.get_app_config("points").ready()
 
     assert json.dumps(sorted(queue._periodic)) == '["points.settle_due", "probe.work"]'
+
+
+def too_slow() -> None:
+    """Take longer than any limit a test sets."""
+    time.sleep(30)
+
+
+def worker_of(work_name: str) -> dict[str, Any]:
+    """Let a worker process of django-q2 answer one call of periodic work; return its result."""
+    tasks, results, timer = Queue(), Queue(), Value("f", -1)  # type: ignore[var-annotated]
+    tasks.put(
+        {"id": "1", "name": "t", "func": queue.RUN_PERIODIC, "args": (work_name,), "kwargs": {}}
+    )
+    tasks.put("STOP")
+    connection.close()  # the child must not use, or close, what it would share
+    process = get_context("fork").Process(target=worker, args=(tasks, results, timer, 60))
+    process.start()
+    result: dict[str, Any] = results.get(timeout=10)
+    process.join(10)
+    assert process.exitcode == 0
+    return result
+
+
+def test_a_worker_survives_work_that_takes_too_long_and_acknowledges_the_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(periodic, "TIME_LIMIT_S", 0.2)
+    queue.schedule("probe.slow", f"{__name__}.too_slow", queue="probe", every_minutes=15)
+
+    result = worker_of("probe.slow")
+
+    assert result["success"]
+    assert OrmQ.objects.filter(key="probe").count() == 1
+
+
+def test_work_that_takes_too_long_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(periodic, "TIME_LIMIT_S", 0.2)
+    queue.schedule("probe.slow", f"{__name__}.too_slow", queue="probe", every_minutes=15)
+
+    periodic.run("probe.slow")
+
+    (record,) = [r for r in caplog.records if r.name == periodic.__name__]
+    assert record.levelname == "ERROR"
+    assert "'probe.slow'" in record.getMessage()
+    assert "a part each time" in record.getMessage()
+
+
+def raises() -> None:
+    """Fail."""
+    raise ZeroDivisionError
+
+
+def test_the_bell_rings_after_work_that_failed() -> None:
+    queue.schedule("probe.raises", f"{__name__}.raises", queue="probe", every_minutes=15)
+
+    with pytest.raises(ZeroDivisionError):
+        periodic.run("probe.raises")
+
+    assert OrmQ.objects.filter(key="probe").count() == 1
+
+
+def test_calls_do_not_pile_up_while_one_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", "probe")
+    queue.schedule("probe.other", f"{__name__}.work", queue="probe", every_minutes=15)
+    broker = DatabaseBellBroker(list_key="probe")
+    queue.synchronise_schedules()
+
+    for _ in range(3):
+        Schedule.objects.update(next_run=timezone.now() - timedelta(minutes=1))
+        scheduler(broker=broker)
+
+    tasks = [SignedPackage.loads(row.payload) for row in OrmQ.objects.order_by("pk")]
+    assert sorted(task["args"] for task in tasks) == [("probe.other",), ("probe.work",)]

@@ -64,12 +64,22 @@ class Command(BaseCommand):
     ) -> None:
         """Write one document, finding by finding: there may be more than memory holds."""
         self.stdout.write('{"findings": [', ending="")
-        for number, finding in enumerate(found):
-            document = json.dumps(asdict(finding), default=str, ensure_ascii=False)
-            self.stdout.write(f"{',' if number else ''}\n{document}", ending="")
+        try:
+            for number, finding in enumerate(found):
+                document = json.dumps(asdict(finding), default=str, ensure_ascii=False)
+                self.stdout.write(f"{',' if number else ''}\n{document}", ending="")
+        except KeyboardInterrupt:
+            self._end_json(tally, scope, repair, interrupted=True)
+            raise
+        self._end_json(tally, scope, repair, interrupted=False)
+
+    def _end_json(
+        self, tally: Tally[str], scope: Scope, repair: bool, *, interrupted: bool
+    ) -> None:
         counts = {kind: count for kind, count in tally.items() if kind not in _OTHER_TALLIES}
         rest = {
-            "ok": not tally["left"],
+            "ok": not tally["left"] and not interrupted,
+            "interrupted": interrupted,
             "repair": repair,
             "counts": counts,
             "repairable": tally["repairable"],
