@@ -21,6 +21,7 @@ from events.models import Event as EventRow
 from events.operations import audits, repair
 from events.operations import reconcile as reconciling
 from events.operations.audits import Flaw, FlawKind
+from events.operations.invariants import Breach
 from events.operations.pausing import pause
 from events.operations.reconcile import Finding, Scope, findings
 from events.operations.replay import replay
@@ -407,9 +408,12 @@ def test_figures_are_sums_over_everything_and_left_out_where_a_time_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(
-        audits, "_figures", {"probe": lambda circumstances: asked.append("x") or ()}
-    )
+
+    def figures(circumstances: object) -> Sequence[Breach]:
+        asked.append("x")
+        return ()
+
+    monkeypatch.setattr(audits, "_figures", {"probe": figures})
 
     reconcile("--since", _days_ago(2))
     assert asked == []
