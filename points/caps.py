@@ -71,4 +71,6 @@ def _fullest(moments: Sequence[datetime], at: datetime, period: timedelta) -> in
     stretch is exclusive. The fullest begins with one of the moments, or with `at`.
     """
     starts = [at, *moments[bisect_right(moments, at - period) : bisect_left(moments, at)]]
-    return max(bisect_left(moments, start + period) - bisect_left(moments, start) for start in starts)
+    return max(
+        bisect_left(moments, start + period) - bisect_left(moments, start) for start in starts
+    )

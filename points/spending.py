@@ -127,9 +127,7 @@ def _refuse_by_state(account: PointsAccount) -> None:
         raise refusals.AccountFrozen
 
 
-def _roll_back(
-    account: PointsAccount, spending: Entry, lots: Lots, actor_id: UUID | None
-) -> Entry:
+def _roll_back(account: PointsAccount, spending: Entry, lots: Lots, actor_id: UUID | None) -> Entry:
     entry = new_entry(
         account,
         EntryKind.SPEND_ROLLBACK,
