@@ -11,7 +11,7 @@ class PointsConfig(AppConfig):
     verbose_name = _("Points")
 
     def ready(self) -> None:
-        """Connect the receivers and the schedule; register invariants, audits and the teller."""
+        """Connect the receivers and the schedule; register invariants, audits, teller, export."""
         from events.queue import schedule
         from points.due import EVERY_MINUTES
 
@@ -19,6 +19,7 @@ class PointsConfig(AppConfig):
         import_module("points.invariants")
         import_module("points.audits")
         import_module("points.explain")
+        import_module("points.export")
         schedule(
             "points.settle_due",
             "points.due.settle_due",

@@ -72,13 +72,30 @@ def _flaws(event: Event[UserRegistered], outcomes: Sequence[str], credited: int)
 
 @audit(ACCOUNT_RECEIVER)
 def audit_accounts(events: Sequence[Event[Any]]) -> Iterator[Flaw]:
-    """Points accounts are frozen, open or closed as their owners' accounts are now."""
+    """Points accounts are frozen, open or closed as their owners' accounts are now.
+
+    And nobody's reward for inviting one of them waits for a review that is over.
+    """
     latest = {event.data.user_id: event for event in events}
     owners = accounts_by_id(latest)
     accounts = PointsAccount.objects.in_bulk(list(latest))
+    waiting = _waiting_for_review(latest)
     for user_id, event in latest.items():
-        if what := _differs(owners[user_id], accounts.get(user_id)):
+        what = _differs(owners[user_id], accounts.get(user_id))
+        if not what and user_id in waiting and owners[user_id].status != "flagged":
+            what = "The reward for inviting the person waits for a review that is over."
+        if what:
             yield Flaw(event_id=event.id, kind=FlawKind.MISSING, what=what)
+
+
+def _waiting_for_review(invitees: Iterable[UUID]) -> set[UUID]:
+    """Return the invited people whose own review the reward for them waits for."""
+    waiting = RewardDecision.objects.filter(
+        invitee__in=invitees,
+        outcome=RewardOutcome.PENDING,
+        reason=RewardReason.INVITEE_FLAGGED,
+    )
+    return set(waiting.values_list("invitee_id", flat=True))
 
 
 def _differs(owner: AccountSummary, account: PointsAccount | None) -> str:

@@ -25,7 +25,7 @@ class Standing:
     """How the people of some rewards stand now."""
 
     now: datetime
-    inviters: Mapping[UUID, AccountSummary]
+    accounts: Mapping[UUID, AccountSummary]  # of inviters and invitees
     referrals: Mapping[UUID, ReferralSummary]  # by invitee
 
     def judge_pending(self, decision: RewardDecision) -> Verdict:
@@ -40,7 +40,7 @@ class Standing:
         referral = self.referrals.get(invitee_id)
         if referral is not None and referral.status == "voided":
             return Verdict(outcome=RewardOutcome.VOIDED, reason=RewardReason.REFERRAL_VOIDED)
-        if self.inviters[inviter_id].status == "closed":
+        if self.accounts[inviter_id].status == "closed":
             return _skip(RewardReason.INVITER_CLOSED)
         return None
 
@@ -65,8 +65,10 @@ class Standing:
         referral = self.referrals.get(invitee_id)
         if referral is not None and referral.status != "approved":
             return RewardReason.REFERRAL_FLAGGED
-        if self.inviters[inviter_id].status == "flagged":
+        if self.accounts[inviter_id].status == "flagged":
             return RewardReason.INVITER_FLAGGED
+        if self.accounts[invitee_id].status == "flagged":
+            return RewardReason.INVITEE_FLAGGED
         if release_at is not None and release_at > self.now:
             return RewardReason.HOLD_PERIOD
         return None

@@ -90,17 +90,22 @@ def follow_account(*, user_id: UUID) -> None:
 
     Under review: frozen, so that points come in but can't be spent. Closed: closed for good; the
     history is kept, and what others were rewarded for this person stays, unless the referral is
-    declared void. Call it inside transaction.atomic().
+    declared void. The reward for inviting them waits while they are under review, too.
+    Call it inside transaction.atomic().
     """
-    account = lock_account(user_id)
+    referral = referrals_by_invitee([user_id]).get(user_id)
+    accounts = lock_accounts({user_id} | ({referral.inviter_id} if referral else set()))
+    account = accounts[user_id]
     owner = accounts_by_id([user_id])[user_id]
     now = timezone.now()
     account.frozen_at = (account.frozen_at or now) if owner.status == "flagged" else None
     account.closed_at = owner.closed_at
     account.save(update_fields=["frozen_at", "closed_at"])
-    waiting = RewardDecision.objects.filter(inviter=user_id, outcome=RewardOutcome.PENDING)
+    waiting = RewardDecision.objects.filter(
+        Q(inviter=user_id) | Q(invitee=user_id), inviter__in=accounts, outcome=RewardOutcome.PENDING
+    )
     chosen = list(waiting.select_related("rule").order_by("pk")[:DECISIONS_AT_ONCE])
-    settle(chosen, {account.pk: account}, now)  # what is beyond, the next `release_due` finds
+    settle(chosen, accounts, now)  # what is beyond, the next `release_due` finds
 
 
 def settle(
@@ -130,10 +135,11 @@ def settle(
 
 def standing_of(decisions: Sequence[RewardDecision], now: datetime) -> Standing:
     """Read how the people of some decisions stand."""
+    invitees = {decision.invitee_id for decision in decisions}
     return Standing(
         now=now,
-        inviters=accounts_by_id({decision.inviter_id for decision in decisions}),
-        referrals=referrals_by_invitee(decision.invitee_id for decision in decisions),
+        accounts=accounts_by_id(invitees | {decision.inviter_id for decision in decisions}),
+        referrals=referrals_by_invitee(invitees),
     )
 
 

@@ -39,7 +39,10 @@ def reward_inviter(events: Sequence[Event[UserRegistered]]) -> None:
 
 @background_receiver(account_flagged, account_cleared, account_closed, inbox=ProcessedEvent)
 def follow_account(event: Event[AccountFlagged | AccountCleared | AccountClosed]) -> None:
-    """Freeze, release or close the person's points; decide the rewards that wait for it."""
+    """Freeze, release or close the person's points; decide the rewards that wait for it.
+
+    These are the rewards for those they invited, and the one of whoever invited them.
+    """
     holding.follow_account(user_id=event.data.user_id)
 
 

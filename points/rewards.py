@@ -13,6 +13,7 @@ from uuid_utils.compat import uuid7
 
 MAX_DAYS = 3650  # of any span in a rule
 MAX_REWARD = 1_000_000_000  # points for one invited person
+MAX_COUNT = 1_000_000_000  # of versions, and of rewards in a cap: an integer of every database
 
 _ENDS_AFTER_START = _("A rule ends after it starts.")
 
@@ -81,6 +82,13 @@ class RewardRule(models.Model):
                 name="points_rewardrule_points_limited",
                 condition=Q(points__lte=MAX_REWARD),
                 violation_error_message=_("Points are at most 1,000,000,000."),
+            ),
+            models.CheckConstraint(
+                name="points_rewardrule_counts_limited",
+                condition=Q(version__lte=MAX_COUNT)
+                & (Q(cap_total__isnull=True) | Q(cap_total__lte=MAX_COUNT))
+                & (Q(cap_per_period__isnull=True) | Q(cap_per_period__lte=MAX_COUNT)),
+                violation_error_message=_("Version and caps are at most 1,000,000,000."),
             ),
             models.CheckConstraint(
                 name="points_rewardrule_caps_positive",
@@ -166,6 +174,10 @@ class RewardReason(models.TextChoices):
     HOLD_PERIOD = "hold_period", _("the waiting time is not over")  # pending
     REFERRAL_FLAGGED = "referral_flagged", _("the referral is under review")  # pending
     INVITER_FLAGGED = "inviter_flagged", _("the inviter's account is under review")  # pending
+    INVITEE_FLAGGED = (
+        "invitee_flagged",
+        _("the invited person's account is under review"),
+    )  # pending
     NO_ACTIVE_RULE = "no_active_rule", _("no rule was active")  # skipped
     INVITER_CLOSED = "inviter_closed", _("the inviter's account is closed")  # skipped
     CAP_TOTAL = "cap_total", _("the inviter has all the rewards there are")  # skipped

@@ -78,12 +78,13 @@ def _undecided(invited: Sequence[Registration]) -> list[Registration]:
 
 def _circumstances(events: Sequence[Registration]) -> Circumstances:
     inviters = {_inviter_of(event) for event in events}
+    invitees = {event.data.user_id for event in events}
     moments = [event.occurred_at for event in events]
     rules = _rules_active_at(moments)
     standing = Standing(
         now=timezone.now(),
-        inviters=accounts_by_id(inviters),
-        referrals=referrals_by_invitee(event.data.user_id for event in events),
+        accounts=accounts_by_id(inviters | invitees),
+        referrals=referrals_by_invitee(invitees),
     )
     tally = Tally(rules, inviters, moments)
     return Circumstances(standing=standing, rules=rules, tally=tally)

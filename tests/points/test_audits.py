@@ -219,6 +219,25 @@ def test_a_person_who_was_cleared_again_owes_no_freezing(inviter: User, drain: D
     assert reconcile()["findings"] == []
 
 
+def test_a_reward_that_waits_for_a_review_that_is_over_is_found_and_granted(
+    inviter: User, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    invitee = register("zoe", inviter=inviter)
+    standing.flag_account(user_id=invitee.pk, reason="test")
+    drain()
+    assert RewardDecision.objects.get(invitee=invitee).reason == "invitee_flagged"
+    standing.clear_account(user_id=invitee.pk, reason="test")
+    let_it_do_nothing(monkeypatch, drain, "follow_account")
+
+    first = reconcile("--receiver", ACCOUNT_RECEIVER, "--repair")
+    drain()
+    second = reconcile("--receiver", ACCOUNT_RECEIVER, "--repair")
+
+    assert kinds(first) == [(ACCOUNT_RECEIVER, "missing")]
+    assert kinds(second) == []
+    assert RewardDecision.objects.get(invitee=invitee).outcome == "granted"
+
+
 def test_a_reward_of_a_void_referral_is_found_and_taken_back_once(
     inviter: User, drain: Drain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,5 +277,5 @@ def test_audits_of_standing_ask_for_all_events_at_once(inviter: User, drain: Dra
         for p in people
     ]
 
-    assert statements(lambda: list(audit_accounts(accounts))) == 2
+    assert statements(lambda: list(audit_accounts(accounts))) == 3
     assert statements(lambda: list(audit_referrals(invitations))) == 3

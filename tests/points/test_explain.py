@@ -64,6 +64,7 @@ def test_entries_are_told_in_words() -> None:
     ("outcome", "reason", "said"),
     [
         ("pending", "inviter_flagged", " yet: the inviter's account is under review."),
+        ("pending", "invitee_flagged", " yet: the invited person's account is under review."),
         ("pending", "hold_period", " yet: the waiting time is not over."),
         ("voided", "referral_voided", ": the referral was declared void."),
         ("skipped", "inviter_closed", ": the inviter's account is closed."),

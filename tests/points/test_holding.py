@@ -1,5 +1,6 @@
 """Rewards that wait, and accounts whose owners come under review: states, whatever the order."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from itertools import permutations
 from typing import Any
@@ -18,7 +19,7 @@ from points.holding import Released, follow_account, follow_referral, release_du
 from points.models import Entry, PointsAccount, RewardDecision
 from points.services import reward_inviters
 from tests.points.factories import make_rule
-from tests.registrations import close, flag, make_people, refer, registered
+from tests.registrations import clear, close, flag, make_people, refer, registered
 
 pytestmark = pytest.mark.django_db
 
@@ -229,6 +230,38 @@ def test_a_reward_waits_while_its_inviter_is_under_review(pair: tuple[User, User
     assert (outcome(invitee), sums(inviter)) == (("granted", ""), (100, 0))
 
 
+@pytest.mark.parametrize("end", [clear, close])
+def test_a_reward_waits_while_the_invitee_is_under_review(
+    pair: tuple[User, User], end: Callable[[User], None]
+) -> None:
+    inviter, invitee = pair
+    refer(invitee, inviter)
+    flag(invitee)
+    register(inviter, invitee)
+    assert (outcome(invitee), sums(inviter)) == (("pending", "invitee_flagged"), (0, 100))
+
+    end(invitee)
+    for _ in range(2):
+        follow_owner(invitee)
+
+    assert (outcome(invitee), sums(inviter)) == (("granted", ""), (100, 0))
+    assert published("points.points_earned") == 1
+
+
+def test_a_reward_whose_time_is_over_waits_for_the_review_of_the_invitee() -> None:
+    make_rule(points=100, hold_days=3)
+    inviter, invitee = make_people(2)
+    refer(invitee, inviter)
+    register(inviter, invitee)
+    flag(invitee)
+    follow_owner(invitee)
+    assert outcome(invitee) == ("pending", "invitee_flagged")
+
+    assert release_due(now=timezone.now() + 3 * DAY) == Released(waiting=1)
+    clear(invitee)
+    assert release_due(now=timezone.now() + 3 * DAY) == Released(granted=1)
+
+
 def test_closing_keeps_what_was_earned_and_refuses_what_waits() -> None:
     make_rule(version=1, points=100, active_until=timezone.now() - DAY)
     make_rule(version=2, points=100, hold_days=3, active_from=timezone.now() - DAY)
@@ -275,6 +308,7 @@ def test_a_reward_is_released_after_its_waiting_time() -> None:
     ("state", "released", "ends"),
     [
         ("flagged", Released(waiting=1), ("pending", "inviter_flagged")),
+        ("invitee flagged", Released(waiting=1), ("pending", "invitee_flagged")),
         ("closed", Released(refused=1), ("skipped", "inviter_closed")),
         ("voided", Released(refused=1), ("voided", "referral_voided")),
         ("review", Released(waiting=1), ("pending", "referral_flagged")),
@@ -289,6 +323,7 @@ def test_a_waiting_time_that_is_over_is_not_all(
     register(inviter, invitee)
     change: dict[str, Any] = {
         "flagged": lambda: flag(inviter),
+        "invitee flagged": lambda: flag(invitee),
         "closed": lambda: close(inviter),
         "voided": lambda: set_referral(invitee, "voided"),
         "review": lambda: set_referral(invitee, "flagged"),

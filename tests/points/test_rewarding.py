@@ -387,15 +387,17 @@ def test_a_closed_inviter_gets_nothing() -> None:
     assert outcome(invitee) == ("skipped", "inviter_closed")
 
 
-def test_what_becomes_of_the_invitee_does_not_matter() -> None:
-    make_rule()
+def test_the_reward_waits_while_the_invitee_is_under_review_but_not_where_they_left() -> None:
+    make_rule(points=100)
     inviter, closed, flagged = make_people(3)
     close(closed)
     flag(flagged)
 
     reward(*all_registered([closed, flagged], inviter))
 
-    assert account_of(inviter).balance == 200
+    assert outcome(closed) == ("granted", "")
+    assert outcome(flagged) == ("pending", "invitee_flagged")
+    assert (account_of(inviter).balance, account_of(inviter).pending) == (100, 100)
 
 
 def test_points_expire_after_the_days_of_the_rule() -> None:
