@@ -6,17 +6,18 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.models import EmailAddress
-from allauth.account.stages import EmailVerificationStage
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.sessions.backends.base import SessionBase
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, proxies, services, stages, validators
+from accounts import emails, proxies, services, validators
 from accounts.locks import lock_with_inviter
 from accounts.models import User
 from accounts.standing import AccountIsClosed
@@ -24,6 +25,23 @@ from accounts.standing import AccountIsClosed
 logger = logging.getLogger(__name__)
 
 _LINKS = ("activate_url", "password_reset_url", "signup_url")
+
+
+# By path: allauth's stages ask for the adapter while they are imported.
+_OUR_STAGES = {
+    "allauth.account.stages.EmailVerificationStage": "accounts.stages.ConfirmAddressStage"
+}
+
+
+def forget_address(session: SessionBase) -> None:
+    """Take out what was typed, which allauth notes when a password was right.
+
+    Nobody can find the sessions of an account to take its address out when it is closed.
+    """
+    records = session.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
+    session[AUTHENTICATION_METHODS_SESSION_KEY] = [
+        {name: value for name, value in record.items() if name != "email"} for record in records
+    ]
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is not typed
@@ -83,13 +101,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
 
     def get_login_stages(self) -> list[str]:
         """Return the paths of the stages of a login, ours in the place of allauth's."""
-        ours = {_path_of(EmailVerificationStage): _path_of(stages.ConfirmAddressStage)}
-        return [ours.get(path, path) for path in super().get_login_stages()]
+        return [_OUR_STAGES.get(path, path) for path in super().get_login_stages()]
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Log in. A sign-up that waits although nothing is to be waited for is completed."""
         super().login(request, user)
-        stages.forget_address(request.session)
+        forget_address(request.session)
         services.complete_waiting_registration(user=user)
 
     def set_password(self, user: User, password: str) -> None:
@@ -130,10 +147,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
             logger.error("Mail %r was not sent: %s.", template_prefix, type(error).__name__)
             if self.request and not self.is_ajax(self.request):
                 messages.warning(self.request, _("We could not send an e-mail. Try again later."))
-
-
-def _path_of(stage: type) -> str:
-    return f"{stage.__module__}.{stage.__qualname__}"
 
 
 def _public(url: str) -> str:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from allauth.account.authentication import AUTHENTICATION_METHODS_SESSION_KEY
 from allauth.account.stages import EmailVerificationStage
-from django.contrib.sessions.backends.base import SessionBase
+
+from accounts.adapter import forget_address
 
 
 class ConfirmAddressStage(EmailVerificationStage):  # type: ignore[misc]  # allauth is not typed
@@ -16,14 +16,3 @@ class ConfirmAddressStage(EmailVerificationStage):  # type: ignore[misc]  # alla
         forget_address(self.request.session)
         self.login.email = None  # it would be stored as well; any confirmed address will do
         return handled
-
-
-def forget_address(session: SessionBase) -> None:
-    """Take out what was typed, which allauth notes when a password was right.
-
-    Nobody can find the sessions of an account to take its address out when it is closed.
-    """
-    records = session.get(AUTHENTICATION_METHODS_SESSION_KEY, [])
-    session[AUTHENTICATION_METHODS_SESSION_KEY] = [
-        {name: value for name, value in record.items() if name != "email"} for record in records
-    ]
