@@ -21,6 +21,7 @@ from events.models import Event as EventRow
 from events.operations import audits, repair
 from events.operations import reconcile as reconciling
 from events.operations.audits import Flaw, FlawKind
+from events.operations.invariants import Breach, Circumstances
 from events.operations.pausing import pause
 from events.operations.reconcile import Finding, Scope, findings
 from events.operations.replay import replay
@@ -406,15 +407,18 @@ def test_a_receiver_of_another_release_cannot_be_asked() -> None:
 def test_figures_are_sums_over_everything_and_left_out_where_a_time_is_set(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(
-        audits, "_figures", {"probe": lambda circumstances: asked.append("x") or ()}
-    )
+    asked: list[Circumstances] = []
+
+    def check(circumstances: Circumstances) -> tuple[Breach, ...]:
+        asked.append(circumstances)
+        return ()
+
+    monkeypatch.setattr(audits, "_figures", {"probe": check})
 
     reconcile("--since", _days_ago(2))
     assert asked == []
     reconcile()
-    assert asked == ["x"]
+    assert len(asked) == 1
 
 
 def test_a_receiver_has_one_audit(monkeypatch: pytest.MonkeyPatch) -> None:
