@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
@@ -14,7 +15,7 @@ from accounts.signals import UserRegistered
 from events.delivery.conflict import repeated
 from events.envelope import Event
 from points.bookkeeping import lock_accounts
-from points.corrections import reverse
+from points.corrections import adjust, reverse
 from points.expiry import expire_due
 from points.models import Entry, PointsAccount, RewardDecision
 from points.rebuilding import differences
@@ -150,6 +151,16 @@ def test_one_order_of_several_people_is_paid_by_one() -> None:
     assert sum(PointsAccount.objects.values_list("balance", flat=True)) == 79
 
 
+def test_one_key_for_several_people_adjusts_one() -> None:
+    staff, *people = make_people(9)
+    key = uuid4()
+
+    outcomes = run_at_once([partial(try_to_adjust, person, staff, key) for person in people])
+
+    assert sorted(outcomes) == ["adjusted"] + ["key_conflict"] * 7
+    assert Entry.objects.count() == 1
+
+
 def test_everything_at_once_leaves_the_ledger_whole() -> None:
     person = make_person()
     soon = timezone.now() - timedelta(seconds=1)
@@ -180,3 +191,14 @@ def try_to_spend(person: User, amount: int, order_ref: str) -> str:
     except Refused as refusal:
         return refusal.code
     return "spent"
+
+
+def try_to_adjust(person: User, staff: User, key: UUID) -> str:
+    """Add a point by hand; return "adjusted", or the code of the refusal."""
+    try:
+        repeated(
+            lambda: adjust(user_id=person.pk, amount=1, reason="r", actor_id=staff.pk, key=key)
+        )
+    except Refused as refusal:
+        return refusal.code
+    return "adjusted"
