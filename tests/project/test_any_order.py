@@ -207,6 +207,10 @@ def at_once(world: World, program: Sequence[Step]) -> list[State]:
 
 def in_turns(world: World, program: Sequence[Step], schedule: Iterator[str | None]) -> list[State]:
     for step in program:
+        if (
+            step[0] == "flag"
+        ):  # a reward that is decided about afterwards is held: late is not wrong
+            deliver_to("points.reward_inviter")
         world.do(step)
         for turn in (next(schedule, None), next(schedule, None)):
             if turn == "replay":
