@@ -161,7 +161,8 @@ class CampaignPages(admin.ModelAdmin[Campaign]):
             for name, step in STEPS.items()
             if campaign.status in step.statuses and self._may(request, name)
         ]
-        buttons.append((_address("stock", campaign), _("Change stock")))
+        if campaign.status != CampaignStatus.ARCHIVED:
+            buttons.append((_address("stock", campaign), _("Change stock")))
         if campaign.trigger == Trigger.MANUAL and campaign.status == CampaignStatus.ACTIVE:
             buttons.append((_address("issue", campaign), _("Issue to people…")))
         return buttons

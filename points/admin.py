@@ -14,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext_lazy as _
 
+from accounts.queries import accounts_by_id
 from events.admin import PersonalAdmin, ProcessedEventAdmin
 from points import refusals
 from points.corrections import MAX_REASON_LENGTH, adjust
@@ -124,9 +125,10 @@ class PointsAccountAdmin(PersonalAdmin):
         """Ask how many points and why, then adjust."""
         if not request.user.has_perm("points.adjust_points"):
             raise PermissionDenied
-        account = PointsAccount.objects.filter(pk=user_id).first()
-        if account is None:
+        if user_id not in accounts_by_id([user_id]):
             raise Http404
+        # Whoever never had points has no account yet: the first entry makes it.
+        account = PointsAccount.objects.filter(pk=user_id).first() or PointsAccount(pk=user_id)
         form = AdjustForm(request.POST or None)
         if form.is_valid() and self._adjust(request, account, form):
             return HttpResponseRedirect(

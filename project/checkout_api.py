@@ -14,7 +14,7 @@ from api.fields import StrictCharField, StrictIntegerField
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 from coupons.redeeming import REDEEM_ANY, NotFound
-from coupons.redemptions import MAX_ORDER_AMOUNT, ORDER_REF_LENGTH
+from coupons.redemptions import MAX_ORDER_AMOUNT
 from coupons.refusals import Refused
 from points.refusals import MAX_AMOUNT
 from project import checkouts
@@ -75,7 +75,7 @@ class Checkouts(APIView):
 
         code = StrictCharField(max_length=100, help_text="The coupon. Its owner pays the points.")
         order_ref = StrictCharField(
-            max_length=ORDER_REF_LENGTH,
+            max_length=checkouts.MAX_ORDER_REF_LENGTH,
             help_text="The shop's name of the order. The same one again is the same checkout.",
         )
         order_amount = StrictIntegerField(

@@ -16,6 +16,7 @@ import codes
 from accounts.models import User
 from coupons import redeeming
 from coupons.models import Redemption
+from coupons.redemptions import ORDER_REF_LENGTH
 from coupons.refusals import Refused as CouponRefused
 from points import refusals, spending
 from points.spending import RESERVED_PREFIX
@@ -32,6 +33,7 @@ from project.signals import (
 )
 
 REDEMPTION_ROLLED_BACK = "redemption_rolled_back"
+MAX_ORDER_REF_LENGTH = ORDER_REF_LENGTH - len(RESERVED_PREFIX)  # points shows it with the prefix
 
 _SENTENCES = {
     **{refusal.code: refusal.sentence for refusal in refusals.Refused.__subclasses__()},
@@ -89,7 +91,7 @@ def pay(*, checkout_id: UUID) -> None:
         entry = spending.spend(
             user_id=checkout.user_id,
             amount=checkout.points,
-            order_ref=f"{RESERVED_PREFIX}{checkout.pk}",
+            order_ref=f"{RESERVED_PREFIX}{checkout.order_ref}",
             actor_id=checkout.requested_by_id,
         )
     except refusals.Refused as refusal:

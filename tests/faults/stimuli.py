@@ -263,7 +263,7 @@ def undo_spending(scene: Scene) -> None:
     """Give back the points of a completed checkout."""
     checkout = start_checkout(scene)
     drain_everything()
-    spent = Entry.objects.get(idempotency_key=f"spend:checkout:{checkout.pk}")
+    spent = Entry.objects.get(idempotency_key=f"spend:checkout:{checkout.order_ref}")
     spending.roll_back_spend(entry_id=spent.pk, actor_id=checkout.requested_by_id)
 
 

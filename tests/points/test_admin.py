@@ -233,7 +233,19 @@ def test_who_may_not_adjust_is_refused_and_sees_no_link(client: Client, inviter:
 
 
 def test_nobodys_points_are_not_adjusted(staff: Client) -> None:
-    assert staff.get(adjust_url(make_people(1)[0])).status_code == 404
+    assert staff.get(adjust_url(User(pk=uuid4()))).status_code == 404
+
+
+def test_whoever_never_had_points_is_given_some_from_their_own_page(staff: Client) -> None:
+    [person] = make_people(1)
+    page = staff.get(adjust_url(person))
+    sent = {"amount": "5", "reason": "goodwill", "key": page.context["form"]["key"].value()}
+    assert adjust_url(person) in staff.get(url(User, "change", person.pk)).text
+
+    answer = staff.post(adjust_url(person), sent)
+
+    assert answer.status_code == 302
+    assert PointsAccount.objects.get(pk=person.pk).balance == 5
 
 
 def test_a_new_version_begins_with_the_terms_of_another(staff: Client, inviter: User) -> None:

@@ -74,6 +74,7 @@ def test_both_are_taken(shop: Shop, drain: Drain) -> None:
     checkout.refresh_from_db()
     assert (checkout.state, checkout.reason) == ("completed", "")
     assert paid(shop) == (True, 40)
+    assert Entry.objects.get(kind="spend").reason == f"checkout:{ORDER}"  # what its owner reads
 
 
 def test_until_the_points_are_spent_it_is_pending(shop: Shop) -> None:
@@ -224,7 +225,7 @@ def test_a_service_that_lost_its_permission_meanwhile_leaves_nothing_by_half(
 def test_shops_cannot_take_the_references_of_checkouts(shop: Shop, api_client: APIClient) -> None:
     checkout = shop.start()
     api_client.force_authenticate(shop.service)
-    order_ref = f"checkout:{checkout.pk}"
+    order_ref = f"checkout:{checkout.order_ref}"
 
     answer = api_client.post(
         "/api/v1/points/spend/",
