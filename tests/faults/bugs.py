@@ -405,7 +405,7 @@ _ALL = (
     ),
     Bug(
         "later-counted",
-        {"events.delivery.drain.RetryLater": _NoSuchError},
+        {"events.delivery.verdicts.RetryLater": _NoSuchError},
         "asked_for_later",
         "failures: ",
     ),

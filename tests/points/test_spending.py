@@ -275,7 +275,7 @@ def test_the_number_of_queries_does_not_grow_with_that_of_lots(
     for _ in range(30):
         credit(person, 1)
 
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(15):
         pay(person, 30)
 
 
