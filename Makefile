@@ -9,7 +9,7 @@ PORT ?= 8000
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 FIND_PYTHON = for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
-TEST_JOBS ?= 3 # tests of real processes mostly wait
+TEST_JOBS ?= 4 # tests of real processes mostly wait
 PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -q
 PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w0) \
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
@@ -23,15 +23,23 @@ help: ## list the targets
 run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on http://127.0.0.1:8000/ (PORT=)
 	@PORT=$(PORT) exec $(BIN)/python manage.py dev
 
+# Pages, forms and texts: what these do in the database, services do, and those run on both.
+ON_SQLITE_ALONE := tests/servers tests/contracts \
+	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages bodies \
+		dev nul pages settings translations seed_demo pains)) \
+	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving)) \
+	tests/coupons/test_campaign_pages.py tests/coupons/test_display.py tests/relay/test_integrations.py
+
 test: $(VENV)/.requirements-dev ## run the suite: SQLite, PostgreSQL, faults, browser
 	$(PYTEST) --database=sqlite -m "not browser and not long"
-	$(PYTEST) --database=postgres -m "not browser and not long" --ignore=tests/servers
+	$(PYTEST) --database=postgres -m "not browser and not long" $(addprefix --ignore=,$(ON_SQLITE_ALONE))
 	$(PYTEST) --database=sqlite -m browser
 
 DATABASES ?= sqlite postgres
-test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser (DATABASES=)
+TESTS ?= tests
+test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser (DATABASES=, TESTS=)
 	@set -e; for database in $(DATABASES); do \
-		$(PYTEST) --database=$$database -m "not faults and not browser" --ignore=tests/servers; \
+		$(PYTEST) --database=$$database -m "not faults and not browser" --ignore=tests/servers $(TESTS); \
 	done
 
 e2e: $(VENV)/.requirements-dev ## run the browser tests

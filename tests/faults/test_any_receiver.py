@@ -30,21 +30,33 @@ from tests.probe.signals import Happened, happened
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
-each_receiver = pytest.mark.parametrize("case", receiver_cases(), ids=str)
+
+def each_receiver(first: str) -> pytest.MarkDecorator:
+    """Run a test for every receiver, on the databases in turn, beginning with `first`."""
+    kinds = ("sqlite", "postgres") if first == "sqlite" else ("postgres", "sqlite")
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(case, id=str(case), marks=pytest.mark.database(kinds[number % 2]))
+            for number, case in enumerate(receiver_cases())
+        ],
+    )
+
+
 NEWCOMER = Case("newcomer.count", "probe.happened")
 
 
-@each_receiver
+@each_receiver("sqlite")
 def test_delivered_once(case: Case) -> None:
     assert problems_of_one_delivery(case) == []
 
 
-@each_receiver
+@each_receiver("postgres")
 def test_delivered_twice(case: Case) -> None:
     assert problems_of_two_deliveries(case) == []
 
 
-@each_receiver
+@each_receiver("sqlite")
 def test_delivered_three_times_in_any_order_by_eight_threads_at_once(
     case: Case, pytestconfig: pytest.Config
 ) -> None:

@@ -20,7 +20,7 @@ from tests.probe.observe import make_due
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
 
 PEOPLE = 6
-KILLS = 12
+KILLS = 6
 LAST_STATEMENT = 120  # a whole repair with what follows sends some more
 EVERYTHING = Scope(grace=timedelta(0))
 

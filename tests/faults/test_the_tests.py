@@ -50,6 +50,7 @@ def test_the_bug_is_caught(bug: Bug) -> None:
     assert any(re.match(bug.caught_by, problem) for problem in problems), problems
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["no-inbox-row", "order-ignored", "fence-ignored"])
 def test_the_model_notices_the_bug_too(name: str) -> None:
     # Found is enough: nothing is made smaller, or kept for the next run.

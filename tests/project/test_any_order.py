@@ -45,7 +45,7 @@ from tests.registrations import make_service
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-EXAMPLES = int(os.environ.get("DOMAIN_EXAMPLES", "8"))
+EXAMPLES = int(os.environ.get("DOMAIN_EXAMPLES", "4"))
 PEOPLE = 3  # besides their inviter
 RECEIVERS = [each.name for each in all_receivers() if not each.name.startswith("probe.")]
 # These go by the present state and by business keys: they need no inbox to be repeatable.
