@@ -46,7 +46,7 @@ def buttons(client: Client, campaign: Campaign) -> set[str]:
         ("active", {"pause", "end", "retry", "clone", "stock", "issue"}),
         ("paused", {"resume", "end", "clone", "stock"}),
         ("ended", {"archive", "clone", "stock"}),
-        ("archived", {"clone", "stock"}),
+        ("archived", {"clone"}),
     ],
 )
 def test_only_what_can_be_done_is_offered(staff: Client, status: str, offered: set[str]) -> None:
