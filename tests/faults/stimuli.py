@@ -249,7 +249,7 @@ def start_checkout(scene: Scene, points: int = 60) -> Checkout:
     coupon = hold_coupon()
     credit(coupon.user, 100)
     service = make_service("coupons.redeem_coupon", "points.spend_points")
-    order = {"order_ref": f"A-{next(_numbers)}", "order_amount": 4990}
+    order = {"order_ref": str(uuid4()), "order_amount": 4990}  # effects are compared without ids
     terms = checkouts.Terms(code=coupon.code, points=points, **order)  # type: ignore[arg-type]
     return checkouts.start(terms=terms, by=service)
 
