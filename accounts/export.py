@@ -1,7 +1,5 @@
 """What accounts keeps of a person, to be given to them. Other people appear masked."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,15 +22,15 @@ def export(user_id: UUID) -> dict[str, Any]:
         "email_addresses": list(
             EmailAddress.objects.filter(user=user).values("email", "verified", "primary")
         ),
-        "tokens": _times(AuthToken.objects.filter(user=user).values("created", "expiry")),
+        "tokens": list(AuthToken.objects.filter(user=user).values("created", "expiry")),
         "invited_by": _invitation(user_id),
         "people_invited": _people_invited(user_id),
-        "status_changes": _times(
+        "status_changes": list(
             StatusChange.objects.filter(user=user)
             .order_by("pk")
             .values("subject", "before", "after", "reason", "changed_at")
         ),
-        "risk_signals": _times(risk.signals_of(user_id).values("kind", "created_at", "expires_at")),
+        "risk_signals": list(risk.signals_of(user_id).values("kind", "created_at", "expires_at")),
     }
 
 
@@ -46,7 +44,7 @@ def _account(user: User) -> dict[str, Any]:
         "referral_code": user.referral_code,
         "referral_url": queries.invite_url(user.referral_code),
         "is_returning": user.is_returning,
-        **_plain({name: getattr(user, name) for name in times}),
+        **{name: getattr(user, name) for name in times},
     }
 
 
@@ -71,21 +69,8 @@ def _people_invited(user_id: UUID) -> dict[str, Any]:
 
 
 def _referral(referral: Referral) -> dict[str, Any]:
-    return _plain(
-        {
-            "status": referral.status,
-            "created_at": referral.created_at,
-            "decided_at": referral.decided_at,
-        }
-    )
-
-
-def _times(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [_plain(row) for row in rows]
-
-
-def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in row.items()
+        "status": referral.status,
+        "created_at": referral.created_at,
+        "decided_at": referral.decided_at,
     }

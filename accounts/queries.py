@@ -1,6 +1,6 @@
 """What other apps may read of accounts. Plain values out, no models."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -44,7 +44,7 @@ _exporters: dict[str, Exporter] = {}
 def exporter(section: str) -> Callable[[Exporter], Exporter]:
     """Register a function that returns what an app keeps of a person, to be given to them.
 
-    It takes the account's id and returns JSON types, times and ids included.
+    It takes the account's id and returns JSON types, and times.
     """
 
     def register(function: Exporter) -> Exporter:
@@ -56,7 +56,18 @@ def exporter(section: str) -> Callable[[Exporter], Exporter]:
 
 def export_account(user_id: UUID) -> dict[str, Any]:
     """Return everything that is kept of a person, by section: what every app registered."""
-    return {section: export(user_id) for section, export in sorted(_exporters.items())}
+    return {section: _plain(export(user_id)) for section, export in sorted(_exporters.items())}
+
+
+def _plain(value: Any) -> Any:
+    """Return JSON types alone, with times as ISO 8601 has them."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value
 
 
 def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:

@@ -1,7 +1,5 @@
 """What coupons keeps of a person, to be given to them."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,9 +18,9 @@ def export(user_id: UUID) -> dict[str, Any]:
     decisions = IssueDecision.objects.filter(user=user_id).order_by("pk")
     redemptions = Redemption.objects.filter(coupon__user=user_id).order_by("pk")
     return {
-        "coupons": _plain(coupons.values(*_COUPON, campaign_name=name)),
-        "decisions": _plain(decisions.values(*_DECISION, campaign_name=name)),
-        "redemptions": _plain(redemptions.values(*_REDEMPTION, code=F("coupon__code"))),
+        "coupons": list(coupons.values(*_COUPON, campaign_name=name)),
+        "decisions": list(decisions.values(*_DECISION, campaign_name=name)),
+        "redemptions": list(redemptions.values(*_REDEMPTION, code=F("coupon__code"))),
     }
 
 
@@ -32,13 +30,3 @@ _COUPON = (
 )
 _DECISION = ("outcome", "reason", "decided_at")
 _REDEMPTION = ("order_ref", "order_amount", "discount", "currency", "created_at", "rolled_back_at")
-
-
-def _plain(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]

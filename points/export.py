@@ -1,7 +1,5 @@
 """What points keeps of a person, to be given to them. Those they invited are not named."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,20 +20,10 @@ def export(user_id: UUID) -> dict[str, Any]:
         "pending": points.pending,
         "lifetime_earned": points.lifetime_earned,
         "frozen": points.frozen,
-        "entries": _plain(entries.values(*_ENTRY)),
-        "rewards": _plain(decisions.values(*_DECISION)),
+        "entries": list(entries.values(*_ENTRY)),
+        "rewards": list(decisions.values(*_DECISION)),
     }
 
 
 _ENTRY = ("number", "kind", "amount", "balance_after", "reason", "expires_at", "occurred_at")
 _DECISION = ("outcome", "reason", "points", "occurred_at", "release_at", "decided_at")
-
-
-def _plain(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [
-        {
-            name: value.isoformat() if isinstance(value, datetime) else value
-            for name, value in row.items()
-        }
-        for row in rows
-    ]

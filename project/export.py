@@ -16,7 +16,7 @@ def export(user_id: UUID) -> list[dict[str, Any]]:
             "state": checkout.state,
             "reason": checkout.reason_or_none,
             "points": checkout.points,
-            "created_at": checkout.created_at.isoformat(),
+            "created_at": checkout.created_at,
         }
         for checkout in Checkout.objects.filter(user=user_id).order_by("pk")
     ]
