@@ -6,10 +6,8 @@ from uuid import UUID
 
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db import transaction
-from django.utils.decorators import method_decorator
 from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import cache_control
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiResponse,
@@ -30,12 +28,10 @@ from accounts.authentication import (
     require_within_limit,
 )
 from accounts.models import AccountStatus, User
+from api.caching import no_store
 from api.fields import StrictCharField
 from api.idempotency import idempotent, is_about
 from api.openapi import PROBLEM, problem
-
-# Answers with a secret or a person in them: no proxy or browser keeps them.
-no_store = method_decorator(cache_control(no_store=True), name="dispatch")
 
 
 class EmailTakenProblem(APIException):

@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import queries
-from accounts.api import no_store
 from accounts.authentication import is_own_password, require_within_limit
 from accounts.closing import CloseReason, close_account
 from accounts.forms import WRONG_PASSWORD
 from accounts.models import User
+from api.caching import no_store
 from api.fields import StrictCharField
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem

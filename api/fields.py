@@ -1,7 +1,9 @@
 """Serializer fields that take what the contract says and nothing that resembles it."""
 
 from typing import Any
+from uuid import UUID
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 
@@ -23,3 +25,17 @@ class StrictIntegerField(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return data
+
+
+class UserIdField(StrictCharField):
+    """The id of an account. One that can be nobody's is told like one that is nobody's."""
+
+    default_error_messages = {"unknown_user": _("There is no account with this id.")}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the UUID. Raises ValidationError (unknown_user) where it is none."""
+        text = super().to_internal_value(data)
+        try:
+            return UUID(text)
+        except ValueError:
+            self.fail("unknown_user")

@@ -12,10 +12,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.fields import StrictCharField, StrictIntegerField
+from api.fields import StrictCharField, StrictIntegerField, UserIdField
 from api.idempotency import idempotent
 from points import refusals, spending
-from points.fields import UserIdField
 from points.ledger import Entry, EntryKind
 from points.queries import summary_of
 

@@ -7,9 +7,8 @@ from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import Http404
-from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
-from django.views.decorators.cache import cache_control
+from django.utils.translation import gettext_lazy
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import generics, permissions, serializers, status
 from rest_framework.request import Request
@@ -17,17 +16,17 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.queries import accounts_by_id
-from api.fields import StrictCharField, StrictIntegerField
+from api.caching import no_store
+from api.fields import StrictCharField, StrictIntegerField, UserIdField
 from api.idempotency import idempotent
 from events.models import Attempt
 from relay import risk_checks, services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
-from relay.fields import UserIdField
 from relay.inbound import require_signature
 
 REASON_LENGTH = 200
 
-_no_store = method_decorator(cache_control(no_store=True), name="dispatch")
+_NO_SUCH_ACCOUNT = gettext_lazy("There is no such account.")
 
 
 class RiskDecisions(APIView):
@@ -40,7 +39,9 @@ class RiskDecisions(APIView):
     class Input(serializers.Serializer[Any]):
         """What was decided about an account."""
 
-        user = UserIdField(help_text="The account's id.")
+        user = UserIdField(
+            help_text="The account's id.", error_messages={"unknown_user": _NO_SUCH_ACCOUNT}
+        )
         decision = serializers.ChoiceField(choices=["flag", "clear"])
         reason = StrictCharField(max_length=REASON_LENGTH)
 
@@ -57,9 +58,7 @@ class RiskDecisions(APIView):
         def validate_user(self, value: UUID) -> UUID:
             """Refuse an account that does not exist."""
             if value not in accounts_by_id([value]):
-                raise serializers.ValidationError(
-                    _("There is no such account."), code="unknown_user"
-                )
+                raise serializers.ValidationError(_NO_SUCH_ACCOUNT, code="unknown_user")
             return value
 
     @extend_schema_serializer(component_name="RiskDecisionReceived")
@@ -177,7 +176,7 @@ class SecretOutput(serializers.Serializer[Any]):
     secret = serializers.CharField()
 
 
-@_no_store
+@no_store
 class Endpoints(generics.ListAPIView[Endpoint]):
     """`endpoints/`."""
 
@@ -255,7 +254,7 @@ class OneEndpoint(generics.GenericAPIView[Endpoint]):
         return Response(status=status.HTTP_204_NO_CONTENT)
 
 
-@_no_store
+@no_store
 class EndpointSecret(APIView):
     """`endpoints/{id}/secret/`."""
 
