@@ -8,9 +8,11 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.templatetags.admin_urls import admin_urlname
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -253,6 +255,7 @@ def ask_for_reason(
         **admin.site.each_context(request),
         "title": title,
         "opts": model_admin.opts,
+        "back": reverse(admin_urlname(model_admin.opts, "changelist")),  # type: ignore[arg-type]
         "form": form,
         "action": action,
         "count": queryset.count(),

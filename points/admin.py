@@ -138,10 +138,16 @@ class PointsAccountAdmin(PersonalAdmin):
             **self.admin_site.each_context(request),
             "title": _("Adjust points"),
             "opts": self.opts,
+            "original": account,
+            "back": self._page_of(account),
             "form": form,
-            "account": account,
         }
         return TemplateResponse(request, "points/adjust.html", context)
+
+    def _page_of(self, account: PointsAccount) -> str:
+        """Return the account's page, or the person's where there is no account yet."""
+        page = "accounts_user_change" if account._state.adding else "points_pointsaccount_change"
+        return reverse(f"admin:{page}", args=[account.pk])
 
     def _adjust(self, request: HttpRequest, account: PointsAccount, form: AdjustForm) -> bool:
         """Adjust, and write it into the admin's history; a refusal goes into the form."""
