@@ -15,23 +15,13 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from accounts import closing, referrals
+from accounts import closing, referrals, standing
 from accounts.closing import CloseReason
 from accounts.models import User
 from accounts.services import register as register_account
 from accounts.signals import (
-    AccountCleared,
-    AccountClosed,
-    AccountFlagged,
-    ReferralApproved,
-    ReferralVoided,
     RiskCheckRequested,
     RiskDecided,
-    account_cleared,
-    account_closed,
-    account_flagged,
-    referral_approved,
-    referral_voided,
     risk_check_requested,
     risk_decided,
 )
@@ -54,9 +44,6 @@ from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.points.factories import credit
 from tests.probe.signals import Happened, happened
 from tests.registrations import (
-    clear,
-    close,
-    flag,
     make_people,
     make_person,
     make_service,
@@ -187,9 +174,7 @@ def roll_back(scene: Scene) -> None:
 def flag_account(scene: Scene) -> User:
     """Put somebody with a coupon under review."""
     person = hold_coupon().user
-    flag(person)
-    with transaction.atomic():
-        account_flagged.publish(AccountFlagged(user_id=person.pk, reason="by_staff"))
+    standing.flag_account(user_id=person.pk, reason="by_staff")
     return person
 
 
@@ -197,38 +182,28 @@ def clear_account(scene: Scene) -> None:
     """Clear somebody with a coupon, who was under review."""
     person = flag_account(scene)
     drain_everything()
-    clear(person)
-    with transaction.atomic():
-        account_cleared.publish(AccountCleared(user_id=person.pk, reason="by_staff"))
+    standing.clear_account(user_id=person.pk, reason="by_staff")
 
 
 def close_account(scene: Scene) -> None:
     """Close the account of somebody with a coupon."""
     person = hold_coupon().user
-    close(person)
-    with transaction.atomic():
-        account_closed.publish(AccountClosed(user_id=person.pk, reason="requested"))
+    closing.close_account(user_id=person.pk, reason=CloseReason.REQUESTED)
 
 
 def void_referral(scene: Scene) -> None:
     """Void the referral of somebody with a coupon for invited people."""
     person = hold_coupon(audience="invited").user
-    refer(person, scene.inviter, "voided")
-    with transaction.atomic():
-        referral_voided.publish(
-            ReferralVoided(invitee_id=person.pk, inviter_id=scene.inviter.pk, reason="fraud")
-        )
+    refer(person, scene.inviter)
+    referrals.void_referral(invitee_id=person.pk, reason="fraud")
 
 
 def approve_referral(scene: Scene) -> None:
     """Approve a referral that held back a coupon for invited people."""
     campaign, person = open_campaign(audience="invited"), make_person()
     make_decision(campaign, person, outcome="held", reason="referral_flagged")
-    refer(person, scene.inviter)
-    with transaction.atomic():
-        referral_approved.publish(
-            ReferralApproved(invitee_id=person.pk, inviter_id=scene.inviter.pk)
-        )
+    refer(person, scene.inviter, "flagged")
+    referrals.approve_referral(invitee_id=person.pk, reason="checked")
 
 
 def issue_in_bulk(scene: Scene) -> None:
