@@ -11,7 +11,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 from knox.models import AuthToken
 
-from accounts import digests, emails, history, redacting
+import digests
+from accounts import emails, history, redacting
 from accounts.history import Why
 from accounts.locks import lock_account
 from accounts.models import (
@@ -24,6 +25,10 @@ from accounts.models import (
 from accounts.settling import request_settlement, settle_referrals
 from accounts.signals import AccountClosed, account_closed
 from events.envelope import Event
+
+# What is hashed, for `digests`:
+ADDRESS = "accounts.address"  # an e-mail address as it was stored
+PERSON = "accounts.person"  # a canonical e-mail address
 
 
 class CloseReason(StrEnum):
@@ -62,7 +67,7 @@ def close_account(
 
 def find_closed(address: str) -> User | None:
     """Return the account that had a folded address and was closed last, or None."""
-    known = digests.digests(digests.ADDRESS, address)
+    known = digests.digests(ADDRESS, address)
     closed = User.objects.filter(former_addresses__address_digest__in=known)
     return closed.order_by("-closed_at").first()
 
@@ -72,8 +77,8 @@ def formerly(address: str) -> QuerySet[FormerAddress]:
 
     Other spellings of a mailbox are known only where its owner confirmed one.
     """
-    same = digests.digests(digests.ADDRESS, address)
-    person = digests.digests(digests.PERSON, emails.canonical_email(address))
+    same = digests.digests(ADDRESS, address)
+    person = digests.digests(PERSON, emails.canonical_email(address))
     return FormerAddress.objects.filter(Q(address_digest__in=same) | Q(person_digest__in=person))
 
 
@@ -133,10 +138,10 @@ def _former(user: User, email: str, *, is_confirmed: bool) -> FormerAddress:
     Of an account's own address that was never confirmed only this spelling is: or else whoever
     registers and closes victim+1@ takes the newcomer's coupon from victim@.
     """
-    person = digests.digest(digests.PERSON, emails.canonical_email(email)) if is_confirmed else ""
+    person = digests.digest(PERSON, emails.canonical_email(email)) if is_confirmed else ""
     return FormerAddress(
         account=user,
-        address_digest=digests.digest(digests.ADDRESS, email),
+        address_digest=digests.digest(ADDRESS, email),
         person_digest=person,
     )
 

@@ -9,7 +9,8 @@ from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery, 
 from django.db.models.functions import Coalesce
 from knox.models import AuthToken
 
-from accounts import digests, emails
+import digests
+from accounts import closing, emails
 from accounts.models import (
     FRAUD,
     AccountStatus,
@@ -194,7 +195,7 @@ def _closed_accounts_of(addresses: Sequence[str]) -> Iterator[tuple[str, User]]:
     by_digest = {
         digest: address
         for address in addresses
-        for digest in digests.digests(digests.ADDRESS, address)
+        for digest in digests.digests(closing.ADDRESS, address)
     }
     former = FormerAddress.objects.filter(address_digest__in=list(by_digest))
     for row in former.select_related("account").order_by("-account__closed_at"):

@@ -13,8 +13,9 @@ from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts import digests, emails, history
-from accounts.closing import formerly
+import digests
+from accounts import emails, history
+from accounts.closing import PERSON, formerly
 from accounts.history import Why
 from accounts.locks import lock_account
 from accounts.models import (
@@ -32,6 +33,9 @@ from accounts.standing import clear_account, flag_account
 RISK_CHECK = "risk_check"  # the reason of what is done on a decision
 HOLDING_WEIGHT = 50  # from which on, all told, a reward is held and somebody is asked
 DELETED_AT_ONCE = 1000
+# What is hashed, for `digests`:
+_DOMAIN = "accounts.domain"
+_CLIENT = "accounts.client"  # a network address
 
 _DISPOSABLE: frozenset[str] = frozenset(blocklist)
 
@@ -149,8 +153,8 @@ def _is_burst(inviter: User) -> bool:
 
 def _signal(user: User, kind: RiskSignalKind) -> RiskSignal:
     values = {
-        RiskSignalKind.DISPOSABLE_DOMAIN: (digests.DOMAIN, emails.domain_of(user.email)),
-        RiskSignalKind.SAME_PERSON: (digests.PERSON, emails.canonical_email(user.email)),
+        RiskSignalKind.DISPOSABLE_DOMAIN: (_DOMAIN, emails.domain_of(user.email)),
+        RiskSignalKind.SAME_PERSON: (PERSON, emails.canonical_email(user.email)),
     }
     digest = digests.digest(*values[kind]) if kind in values else ""
     return RiskSignal(user=user, kind=kind, weight=WEIGHTS[kind], digest=digest)
@@ -158,13 +162,13 @@ def _signal(user: User, kind: RiskSignalKind) -> RiskSignal:
 
 def _client_signal(user: User, client: str) -> RiskSignal:
     now, kind, limit = timezone.now(), RiskSignalKind.SHARED_ADDRESS, settings.RISK_SHARED_ADDRESS
-    known = digests.digests(digests.CLIENT, client)
+    known = digests.digests(_CLIENT, client)
     others = RiskSignal.objects.filter(kind=kind, digest__in=known, expires_at__gt=now)
     is_shared = limit and others[:limit].count() >= limit
     return RiskSignal(
         user=user,
         kind=kind,
         weight=WEIGHTS[kind] if is_shared else 0,
-        digest=digests.digest(digests.CLIENT, client),
+        digest=digests.digest(_CLIENT, client),
         expires_at=now + timedelta(seconds=settings.RISK_SHARED_ADDRESS_WINDOW_S),
     )

@@ -14,11 +14,10 @@ from http import HTTPStatus
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
-from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.utils import timezone
-from django.utils.crypto import constant_time_compare, salted_hmac
+from django.utils.crypto import constant_time_compare
 from django.utils.translation import gettext_lazy as _
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
@@ -27,6 +26,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+import digests
 from api.models import KEY_LENGTH, IdempotentAnswer
 
 logger = logging.getLogger(__name__)
@@ -179,11 +179,11 @@ def _failed(attempt: Attempt, answer: Response) -> Response:
 
 def _begin(request: Request, key: str) -> IdempotentAnswer:
     """Return the row of a key: with its answer, or leased to this request."""
-    now = timezone.now()
+    now, hashes = timezone.now(), _hashes_of(request)
     ours = IdempotentAnswer(
         caller=str(request.user.pk or ""),
         key=key,
-        request_hash=_hashes_of(request)[0],
+        request_hash=hashes[0],
         lease_token=uuid4(),
         leased_until=now + LEASE,
         expires_at=now + KEPT,
@@ -195,7 +195,7 @@ def _begin(request: Request, key: str) -> IdempotentAnswer:
     if row.lease_token == ours.lease_token:
         return row
     if row.expires_at > now:
-        _require_same_request(row, request)
+        _require_same_request(row, hashes)
         if row.status is not None:
             return row
         if row.leased_until is not None and row.leased_until > now:
@@ -222,8 +222,7 @@ def _take_over(row: IdempotentAnswer, ours: IdempotentAnswer) -> IdempotentAnswe
     return row
 
 
-def _require_same_request(row: IdempotentAnswer, request: Request) -> None:
-    hashes = _hashes_of(request)
+def _require_same_request(row: IdempotentAnswer, hashes: Iterable[str]) -> None:
     if not any(constant_time_compare(row.request_hash, each) for each in hashes):
         raise KeyReused
 
@@ -231,10 +230,7 @@ def _require_same_request(row: IdempotentAnswer, request: Request) -> None:
 def _hashes_of(request: Request) -> list[str]:
     """Return the request's hash by the present secret key, then those by former ones."""
     content = json.dumps([request.method, request.path, request.data], sort_keys=True)
-    return [
-        salted_hmac("api.idempotency", content, secret=secret, algorithm="sha256").hexdigest()
-        for secret in [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    ]
+    return digests.digests("api.idempotency", content)
 
 
 def _replayed(row: IdempotentAnswer) -> Response:

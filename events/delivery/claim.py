@@ -10,11 +10,12 @@ from itertools import count
 from uuid import uuid4
 
 from django.db import transaction
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from events.delivery.claimable import active_receivers, due_deliveries
 from events.delivery.owner import current_owner
+from events.delivery.settle import wake
 from events.models import Delivery, DeliveryState
 from events.receivers import Guarantee, Receiver, get_receiver
 
@@ -70,8 +71,11 @@ def _claim_from(due: QuerySet[Delivery], look_at: int, limit: int) -> tuple[int,
     with transaction.atomic():
         candidates = _lock_candidates(due, look_at)
         runnable = _in_lane_order(candidates)
-        _park({delivery.pk for delivery in candidates} - runnable.keys())
-        return len(candidates), _lease(_choose(candidates, runnable)[:limit])
+        blocked = {delivery.pk for delivery in candidates} - runnable.keys()
+        _park(blocked)
+        taken = _lease(_choose(candidates, runnable)[:limit])
+    _wake_unblocked_of(blocked)
+    return len(candidates), taken
 
 
 def earlier_in_lane() -> QuerySet[Delivery]:
@@ -129,6 +133,13 @@ def _blocked_by(delivery: Delivery) -> int | None:
 def _park(blocked: set[int]) -> None:
     if blocked:
         Delivery.objects.filter(pk__in=blocked).update(state=DeliveryState.WAITING, due_at=None)
+
+
+def _wake_unblocked_of(parked: set[int]) -> None:
+    """Wake those whose predecessor ended while they were parked: it did not see them wait."""
+    if parked:
+        free = Delivery.objects.filter(~Exists(earlier_in_lane()), pk__in=parked)
+        wake(free.filter(state=DeliveryState.WAITING))
 
 
 def _lease(deliveries: list[Delivery]) -> list[Delivery]:

@@ -6,7 +6,7 @@ was due a moment ago wait for an hour, and a dead machine's deliveries as long.
 
 import logging
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 from django.db.models import QuerySet
@@ -21,7 +21,7 @@ TOLERANCE_S = 5.0  # a smaller step delays nobody by more
 CHUNK_SIZE = 500  # rows in one statement
 _NOW = {
     "postgresql": "SELECT statement_timestamp()",
-    "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
+    "sqlite": "SELECT strftime('%Y-%m-%dT%H:%M:%fZ', 'now')",  # as exact as Now() there
 }
 
 
@@ -49,7 +49,7 @@ def database_now() -> datetime:
     with connection.cursor() as cursor:
         cursor.execute(_NOW[connection.vendor])
         shown = cursor.fetchone()[0]
-    return shown if isinstance(shown, datetime) else datetime.fromtimestamp(shown, UTC)
+    return shown if isinstance(shown, datetime) else datetime.fromisoformat(shown)
 
 
 def _make_due_again(expected: datetime) -> int:

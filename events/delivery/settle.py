@@ -38,7 +38,11 @@ def ours(deliveries: Sequence[Delivery]) -> QuerySet[Delivery]:
 
 
 def finish(deliveries: Sequence[Delivery]) -> None:
-    """Mark deliveries done and wake what waits behind them. Raises LeaseLost if any was taken."""
+    """Mark deliveries done and, once that is committed, wake what waits behind them.
+
+    Raises LeaseLost if any was taken. A claim that parks one after the waking has begun sees the
+    commit, and wakes it itself; what is still missed, with a process that dies, the sweep wakes.
+    """
     finished = ours(deliveries).update(
         state=DeliveryState.DONE,
         finished_at=Now(),
@@ -48,7 +52,7 @@ def finish(deliveries: Sequence[Delivery]) -> None:
     )
     if finished != len(deliveries):
         raise LeaseLost
-    wake_successors(deliveries)
+    transaction.on_commit(lambda: wake_successors(deliveries), robust=True)
 
 
 def hand_back(

@@ -78,7 +78,7 @@ def _skip_chunk(
             skipped_by=by,
             skip_reason=reason,
         )
-        settle.wake_successors(chosen)
+        transaction.on_commit(lambda: settle.wake_successors(chosen), robust=True)
         for queue in {delivery.queue for delivery in chosen}:
             transaction.on_commit(partial(doorbell.ring, queue), robust=True)
     return skipped

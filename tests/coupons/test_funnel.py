@@ -90,7 +90,7 @@ def test_crash_then_retry(
         raise RuntimeError("crashed after everything was written")
 
     with monkeypatch.context() as crashing:
-        crashing.setattr("events.delivery.settle.wake_successors", crash)
+        crashing.setattr("events.delivery.settle.finish", crash)
         drain()
     Delivery.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
     drain()

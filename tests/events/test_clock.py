@@ -10,7 +10,7 @@ from django.utils import timezone
 from events.delivery import clock
 from events.delivery.claim import LEASE_S, claim
 from events.delivery.clock import ClockWatch, database_now
-from events.models import Delivery
+from events.models import Delivery, ReceiverState
 from tests.conftest import Drain, Publish
 from tests.probe.observe import delivery, effects
 
@@ -71,3 +71,11 @@ def test_a_clock_that_goes_on_or_is_set_forward_changes_nothing(
 
 def test_the_databases_clock_is_read_as_utc() -> None:
     assert abs(database_now() - timezone.now()) < timedelta(minutes=1)
+
+
+def test_what_the_database_has_written_is_not_later_than_its_clock() -> None:
+    for _ in range(50):
+        ReceiverState.objects.create(name="probe.record", paused_at=Now())
+        shown = database_now()
+
+        assert ReceiverState.objects.filter(paused_at__lte=shown).delete()[0] == 1

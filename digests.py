@@ -7,14 +7,9 @@ under it is still known again; once it is gone, it is not.
 from django.conf import settings
 from django.utils.crypto import salted_hmac
 
-ADDRESS = "accounts.address"  # an e-mail address as it was stored
-PERSON = "accounts.person"  # a canonical e-mail address
-DOMAIN = "accounts.domain"
-CLIENT = "accounts.client"  # a network address
-
 
 def digest(purpose: str, text: str) -> str:
-    """Return the hash to store. The same text has another one for each purpose."""
+    """Return the hash to store: another one of a text for each purpose ("api.idempotency")."""
     return _digest(purpose, text, settings.SECRET_KEY)
 
 
