@@ -42,10 +42,9 @@ def _quick_flush() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _first_language() -> Iterator[None]:
+def _first_language() -> None:
     """Begin in the first language: a page's language outlives its request in a test's process."""
     translation.activate(settings.LANGUAGE_CODE)
-    yield
 
 
 def _delete_what_is_there(style: object, tables: Iterable[str], **options: bool) -> list[str]:

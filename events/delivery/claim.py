@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from events.delivery.claimable import active_receivers, due_deliveries
+from events.delivery.claimable import active_receivers, due_deliveries, with_due_deliveries
 from events.delivery.owner import current_owner
 from events.delivery.settle import wake
 from events.models import Delivery, DeliveryState
@@ -31,7 +31,7 @@ def claim(queue: str, limit: int) -> list[Delivery]:
     All are of one receiver, and those of a queue take turns. An empty list means that nothing is
     due. Those met that stand behind an earlier unfinished one of their lane become `waiting`.
     """
-    for receiver in _in_turn([r for r in active_receivers(queue) if not r.targeted]):
+    for receiver in _in_turn(_due(queue, targeted=False)):
         if taken := _claim_all_met(due_deliveries(receiver), limit):
             return taken
     return []
@@ -42,12 +42,16 @@ def claim_for_a_target(queue: str, limit: int, *, but: Collection[str]) -> list[
 
     Targets in `but` are passed over.
     """
-    for receiver in _in_turn([r for r in active_receivers(queue) if r.targeted]):
+    for receiver in _in_turn(_due(queue, targeted=True)):
         due = due_deliveries(receiver).exclude(target__in=but)
         first = due.order_by("due_at", "pk").values_list("target", flat=True).first()
         if first is not None and (taken := _claim_all_met(due.filter(target=first), limit)):
             return taken
     return []
+
+
+def _due(queue: str, *, targeted: bool) -> list[Receiver]:
+    return with_due_deliveries([r for r in active_receivers(queue) if r.targeted == targeted])
 
 
 def _in_turn(receivers: list[Receiver]) -> list[Receiver]:

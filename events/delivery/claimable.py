@@ -4,6 +4,11 @@ It is asked receiver by receiver: what waits for a paused receiver, however much
 nothing, because no index that a claim reads has it in its way.
 """
 
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
@@ -35,11 +40,35 @@ def due_deliveries(receiver: Receiver) -> QuerySet[Delivery]:
 
 def has_due_deliveries(queue: str, *, to_targets: bool = True) -> bool:
     """Tell whether the queue has work now, that of targeted receivers included or not."""
-    return any(
-        due_deliveries(receiver).exists()
-        for receiver in active_receivers(queue)
-        if to_targets or not receiver.targeted
-    )
+    asked = [r for r in active_receivers(queue) if to_targets or not r.targeted]
+    return bool(with_due_deliveries(asked))
+
+
+def with_due_deliveries(receivers: Sequence[Receiver]) -> list[Receiver]:
+    """Return those of some active receivers that have something due now. One statement."""
+    if not receivers:
+        return []
+    sql, parameters = _question(tuple(receivers), _readable())
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        due = {name for (name,) in cursor.fetchall()}
+    return [receiver for receiver in receivers if receiver.name in due]
+
+
+@lru_cache(maxsize=256)
+def _question(receivers: tuple[Receiver, ...], readable: Hashable) -> tuple[str, list[Any]]:
+    """Return the statement that tells which receivers have something due.
+
+    Workers ask it all the time, and to compile it takes longer than to answer it: its text is kept
+    for as long as this process reads the same types.
+    """
+    parts: list[str] = []
+    parameters: list[Any] = []
+    for receiver in receivers:
+        sql, values = due_deliveries(receiver).values("pk")[:1].query.sql_with_params()
+        parts.append(f"SELECT %s WHERE EXISTS ({sql})")
+        parameters += [receiver.name, *values]
+    return " UNION ALL ".join(parts), parameters
 
 
 def stranded_receivers() -> list[str]:
@@ -52,10 +81,17 @@ def stranded_receivers() -> list[str]:
 def known_types() -> Q:
     """Return the condition that this release can read a delivery's event."""
     types: dict[tuple[int, int], list[str]] = {}  # few conditions: every claim compiles them
-    for signal in all_signals():
-        versions = signal.readable_versions
-        types.setdefault((versions.start, versions.stop - 1), []).append(signal.type)
+    for name, first, last in _readable():
+        types.setdefault((first, last), []).append(name)
     known = Q(pk__in=[])
     for first_to_last, names in types.items():
         known |= Q(type__in=names, version__range=first_to_last)
     return known
+
+
+def _readable() -> tuple[tuple[str, int, int], ...]:
+    """Return the types of events that this release can read, with their first and last version."""
+    return tuple(
+        (signal.type, signal.readable_versions.start, signal.readable_versions.stop - 1)
+        for signal in all_signals()
+    )

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -73,7 +74,7 @@ def hand_back(
             changed |= excused(excuse)
         ours(deliveries).update(
             state=DeliveryState.PENDING,
-            due_at=Now() + timedelta(seconds=delay_s),
+            due_at=_due_in(delay_s),
             attempts=F("attempts") - 1,
             **UNLEASED,
             **changed,
@@ -113,8 +114,12 @@ def _after_failure(failure: Failure, retry_in_s: float | None) -> dict[str, obje
     described = {"last_error": failure.summary, "fingerprint": failure.fingerprint}
     if retry_in_s is None:
         return {"state": DeliveryState.DEAD, "due_at": None, **described}
-    due_at = Now() + timedelta(seconds=retry_in_s)
-    return {"state": DeliveryState.PENDING, "due_at": due_at, **described}
+    return {"state": DeliveryState.PENDING, "due_at": _due_in(retry_in_s), **described}
+
+
+def _due_in(seconds: float) -> Combinable:
+    # SQLite compares texts: a sum, written with more digits, is due a millisecond after now.
+    return Now() + timedelta(seconds=seconds) if seconds else Now()
 
 
 def wake_successors(deliveries: Sequence[Delivery]) -> int:
