@@ -87,8 +87,8 @@ def ring_due_queues() -> None:
 def wake_unblocked() -> int:
     """Wake waiting deliveries with no earlier unfinished one in their lane. Return how many.
 
-    A claim may park a delivery at the very moment its predecessor finishes; nobody else would
-    wake it.
+    Verdicts wake what waits behind them, and claims what they parked too late; this is for those
+    that were left behind by a process that died in between, and for the rest of a long lane.
     """
     waiting = Delivery.objects.filter(state=DeliveryState.WAITING)
     if not waiting.exists():

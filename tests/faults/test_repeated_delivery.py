@@ -9,12 +9,13 @@ from django.core.management import call_command
 from django.db import connection
 
 from coupons.models import Coupon
+from events.delivery import claim as claim_module
 from events.delivery.claim import claim
 from events.delivery.effects import apply
 from events.models import Delivery
 from events.receivers import get_receiver
 from points.models import Entry
-from tests.conftest import Drain
+from tests.conftest import Drain, Publish
 from tests.faults.world import open_campaign_and_rule, register
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.faults]
@@ -72,3 +73,34 @@ def test_replaying_everything_twice_changes_no_effect(drain: Drain) -> None:
         drain()
 
     assert before == (set(Coupon.objects.values_list("code")), set(Entry.objects.values_list("pk")))
+
+
+@pytest.mark.database("postgres")  # SQLite has one writer: no verdict comes in between
+def test_what_is_parked_while_its_predecessor_finishes_does_not_wait_for_the_sweep(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(1)
+    (first,) = claim_for("record")
+    later = publish(2)
+    park = claim_module._park
+
+    def park_late(blocked: set[int]) -> None:
+        if blocked:
+            elsewhere(lambda: apply(get_receiver("probe.record"), [first]))
+        park(blocked)
+
+    monkeypatch.setattr(claim_module, "_park", park_late)
+    (second,) = claim_for("record")
+
+    assert (second.event_id, second.key) == (later.id, first.key)
+
+
+def claim_for(receiver: str) -> list[Delivery]:
+    """Claim what is due to one of the probe's receivers; the others are owed nothing."""
+    Delivery.objects.exclude(receiver=f"probe.{receiver}").delete()
+    return claim("probe", 10)
+
+
+def elsewhere(work: Callable[[], object]) -> None:
+    """Run some work on a connection of its own, and wait for it."""
+    at_once(work, times=1)
