@@ -33,6 +33,7 @@ urlpatterns = [
         RedirectView.as_view(pattern_name="account_change_password"),
         name="change-password",
     ),
+    path("favicon.ico", views.favicon, name="favicon"),
     path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),

@@ -4,7 +4,8 @@ from django.contrib.auth.decorators import login_required
 from django.contrib.messages import get_messages
 from django.contrib.messages.storage.base import BaseStorage
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.templatetags.static import static
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -24,6 +25,12 @@ def landing(request: HttpRequest) -> HttpResponse:
         "reward": points_per_invitation(),
     }
     return render(request, "project/landing.html", context)
+
+
+@require_safe
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Lead those who ask for the icon by its old name, without a look at the page, to it."""
+    return redirect(static("favicon.svg"))
 
 
 @require_safe

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import segno
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
+from django.utils.safestring import mark_safe
 
 from accounts.models import Referral, ReferralStatus, User
 from accounts.queries import invite_url
@@ -26,6 +28,7 @@ class Wallet:
     points: Summary
     entries: list[EntryLine]
     invite_url: str
+    invite_qr: str  # the same as a QR code: an SVG to put into the page
     invited: list[InvitedPerson]  # the latest first
     coupon_is_underway: bool
     rewards_underway: int  # people who signed up through the link, not decided about so far
@@ -42,12 +45,14 @@ def wallet_of(user: User) -> Wallet:
     """Return a person's wallet as it is now."""
     coupon_is_underway = is_undecided(user.pk)
     undecided = _undecided_referrals(user)
+    link = invite_url(user.referral_code)
     waited_for = undecided + ([user.registered_at] if coupon_is_underway else [])
     return Wallet(
         coupons=coupons_of(user.pk),
         points=summary_of(user.pk),
         entries=entries_of(user.pk),
-        invite_url=invite_url(user.referral_code),
+        invite_url=link,
+        invite_qr=qr_code(link),
         invited=[
             describe(referral)
             for referral in referrals_by(user.pk).order_by("-invitee")[:INVITED_SHOWN]
@@ -56,6 +61,13 @@ def wallet_of(user: User) -> Wallet:
         rewards_underway=len(undecided),
         looks_again=any(map(_is_fresh, waited_for)),
     )
+
+
+def qr_code(text: str) -> str:
+    """Return a QR code as SVG for a page: dark on light in every colour scheme, to be scanned."""
+    code = segno.make_qr(text, error="m")
+    svg = code.svg_inline(omitsize=True, border=4, dark="#000", light="#fff", svgclass=None)
+    return mark_safe(svg)  # noqa: S308  # drawn by us: the text is in it as squares only
 
 
 def _undecided_referrals(user: User) -> list[datetime | None]:

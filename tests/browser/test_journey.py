@@ -81,3 +81,20 @@ def test_a_refused_form_keeps_what_was_typed(address: str, page: Page) -> None:
 
     expect(page.get_by_label("E-mail address")).to_have_value("mei@example.com")
     expect(page.get_by_label("Password")).to_have_attribute("aria-invalid", "true")
+
+
+def test_the_invite_link_and_a_code_are_copied_and_that_is_announced(
+    address: str, page: Page
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    sign_up(page, f"{address}/accounts/signup/", "mei@example.com")
+    a_coupon_arrives(page)
+
+    page.get_by_role("button", name="Copy the link").click()
+
+    expect(page.locator("#said")).to_have_text("The link is copied.")
+    link = page.get_by_label("Your invite link").first.input_value()
+    assert page.evaluate("navigator.clipboard.readText()") == link
+    page.get_by_role("button", name="Copy the code").click()
+    expect(page.locator("#said")).to_have_text("The code is copied.")
+    assert page.evaluate("navigator.clipboard.readText()") in page.content()

@@ -10,12 +10,14 @@ from pytest_django import DjangoAssertNumQueries
 
 from accounts import services
 from accounts.models import User
+from accounts.queries import invite_url
 from coupons.models import Coupon
 from events.models import Delivery, DeliveryState
 from events.operations.replay import replay
 from events.operations.selection import Selection
 from points.queries import REWARD_RECEIVER
 from points.rewards import RewardRule
+from project.wallet import qr_code
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
 from tests.registrations import make_person
@@ -206,3 +208,37 @@ def test_a_full_wallet_costs_no_more_queries_than_a_small_one(
 
     with django_assert_max_num_queries(16):
         client.get("/wallet/")
+
+
+def test_the_invite_link_is_drawn_as_a_qr_code() -> None:
+    user = make_person()
+
+    page = wallet_of(user)
+
+    assert qr_code(invite_url(user.referral_code)) in page
+    assert 'aria-label="Your invite link as a QR code"' in page
+
+
+@pytest.mark.parametrize(("expires_in_days", "is_offered"), [(1, True), (-1, False)])
+def test_only_a_code_that_is_of_use_is_offered_to_be_copied(
+    expires_in_days: int, is_offered: bool
+) -> None:
+    user = make_person()
+    now = timezone.now()
+    coupon = make_coupon(
+        make_campaign(),
+        user,
+        valid_from=now - timedelta(days=2),
+        valid_until=now + timedelta(days=expires_in_days),
+    )
+
+    page = wallet_of(user)
+
+    assert coupon.code in page
+    assert (f'data-copy="code-{coupon.code}"' in page) == is_offered
+
+
+def test_the_icon_is_found_by_its_old_name() -> None:
+    answer = Client().get("/favicon.ico", follow=True)
+
+    assert answer.redirect_chain[-1][0].endswith(".svg")
