@@ -29,7 +29,7 @@ from accounts.authentication import (
 )
 from accounts.models import AccountStatus, User
 from api.caching import no_store
-from api.fields import StrictCharField
+from api.fields import StrictCharField, StrictSerializer
 from api.idempotency import idempotent, is_about
 from api.openapi import PROBLEM, problem
 
@@ -48,7 +48,7 @@ class Registrations(APIView):
     permission_classes = (permissions.AllowAny,)
 
     @extend_schema_serializer(component_name="RegistrationRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """What a person types to sign up."""
 
         email = StrictCharField(help_text="At most 254 characters. Case does not matter.")
@@ -180,11 +180,18 @@ class Tokens(APIView):
     permission_classes = (permissions.AllowAny,)
 
     @extend_schema_serializer(component_name="TokenRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """What a person logs in with."""
 
         email = StrictCharField()
         password = StrictCharField(trim_whitespace=False, write_only=True)
+        code = StrictCharField(
+            required=False,
+            allow_blank=True,
+            allow_null=True,
+            write_only=True,
+            help_text="Of the second factor. Not looked at where the account has none.",
+        )
 
     @extend_schema_serializer(component_name="Token")
     class Output(serializers.Serializer[Any]):
@@ -221,7 +228,8 @@ class Tokens(APIView):
         require_within_limit(request, "login")
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
-        user = authenticate(request._request, **data.validated_data)
+        given = data.validated_data
+        user = authenticate(request._request, email=given["email"], password=given["password"])
         try:
             token, expires_at = services.issue_token(user=user)
         except services.MayNotLogIn:

@@ -16,7 +16,7 @@ from accounts.closing import CloseReason, close_account
 from accounts.forms import WRONG_PASSWORD
 from accounts.models import User
 from api.caching import no_store
-from api.fields import StrictCharField
+from api.fields import StrictCharField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 
@@ -26,7 +26,7 @@ class Close(APIView):
     """`me/close/`."""
 
     @extend_schema_serializer(component_name="CloseRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """What says that it is really the owner who asks."""
 
         password = StrictCharField(trim_whitespace=False, write_only=True)

@@ -1,10 +1,11 @@
-"""Serializer fields that take what the contract says and nothing that resembles it."""
+"""Serializers and fields that take what the contract says and nothing that resembles it."""
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
+from rest_framework.exceptions import ErrorDetail
 
 
 class StrictCharField(serializers.CharField):
@@ -39,3 +40,25 @@ class UserIdField(StrictCharField):
             return UUID(text)
         except ValueError:
             self.fail("unknown_user")
+
+
+class StrictSerializer(serializers.Serializer[Any]):
+    """The body of a request. A name that is not known is refused: a typo must not go unnoticed."""
+
+    default_error_messages = {"unknown_field": _("This field is not known.")}  # noqa: RUF012
+
+    def to_internal_value(self, data: Any) -> Any:
+        """Return the values. Raises ValidationError with all that is wrong, names and values."""
+        unknown = self._unknown(data)
+        try:
+            values = super().to_internal_value(data)
+        except serializers.ValidationError as error:
+            raise serializers.ValidationError({**cast(Any, error.detail), **unknown}) from None
+        if unknown:
+            raise serializers.ValidationError(unknown)
+        return values
+
+    def _unknown(self, data: Any) -> dict[str, Any]:
+        known = {field.field_name for field in self._writable_fields}
+        detail = ErrorDetail(str(self.error_messages["unknown_field"]), "unknown_field")
+        return {name: [detail] for name in data if name not in known}

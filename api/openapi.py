@@ -1,7 +1,8 @@
-"""How the OpenAPI document describes error answers, and the header that makes a POST repeatable."""
+"""How the OpenAPI document describes error answers, and bodies that take known names alone."""
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
@@ -25,6 +26,18 @@ class Problem(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="Stable: branch on this.")
     request_id = serializers.CharField()
     errors = FieldError(many=True, required=False)  # type: ignore[assignment]  # a field here
+
+
+class StrictSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """Says of the bodies that refuse unknown names that they do."""
+
+    target_class = "api.fields.StrictSerializer"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+        """Return the schema of the body."""
+        schema = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return {**schema, "additionalProperties": False}
 
 
 def problem(description: str, status: int, code: str) -> OpenApiResponse:

@@ -19,7 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.fields import StrictCharField, StrictIntegerField
+from api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from api.idempotency import idempotent
 from coupons import redeeming
 from coupons.limits import require_lookups_within_limit
@@ -161,7 +161,7 @@ class Validation(CouponUse):
     """`coupons/{code}/validate/`."""
 
     @extend_schema_serializer(component_name="CouponValidationRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """The order somebody thinks of."""
 
         order_amount = OrderAmount()
@@ -213,7 +213,7 @@ class Redemptions(CouponUse):
     """`coupons/{code}/redeem/`."""
 
     @extend_schema_serializer(component_name="RedemptionRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """The order the coupon is used for."""
 
         order_ref = StrictCharField(

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from api.fields import StrictCharField, StrictIntegerField, UserIdField
+from api.fields import StrictCharField, StrictIntegerField, StrictSerializer, UserIdField
 from api.idempotency import idempotent
 from points import refusals, spending
 from points.ledger import Entry, EntryKind
@@ -98,7 +98,7 @@ class Spend(APIView):
     permission_classes = (MaySpendPoints,)
 
     @extend_schema_serializer(component_name="PointsSpendRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """Who pays which order."""
 
         user = UserIdField(help_text="The id of the account that pays.")

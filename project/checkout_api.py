@@ -10,7 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
-from api.fields import StrictCharField, StrictIntegerField
+from api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 from coupons.redeeming import REDEEM_ANY, NotFound
@@ -70,7 +70,7 @@ class Checkouts(APIView):
     permission_classes = (MayCheckOut,)
 
     @extend_schema_serializer(component_name="CheckoutRequest")
-    class Input(serializers.Serializer[Any]):
+    class Input(StrictSerializer):
         """What is paid, and with what."""
 
         code = StrictCharField(max_length=100, help_text="The coupon. Its owner pays the points.")

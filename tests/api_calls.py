@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLResolver, get_resolver
 
 PREFIX = "api/v1/"
 _METHODS = ("get", "post", "put", "patch", "delete")
@@ -42,18 +42,18 @@ class Call:
 def api_calls() -> list[Call]:
     """Return every call under /api/v1/."""
     return [
-        Call(method, route, pattern.name or route, pattern.callback.cls)
-        for route, pattern in _routes(get_resolver("project.urls"), "")
+        Call(method, route, name, view)
+        for route, name, view in _routes(get_resolver("project.urls"), "")
         if route.startswith(PREFIX)
         for method in _METHODS
-        if hasattr(pattern.callback.cls, method)
+        if hasattr(view, method)
     ]
 
 
-def _routes(resolver: URLResolver, before: str) -> Iterator[tuple[str, URLPattern]]:
+def _routes(resolver: URLResolver, before: str) -> Iterator[tuple[str, str, Any]]:
     for each in resolver.url_patterns:
         route = f"{before}{each.pattern}"
         if isinstance(each, URLResolver):
             yield from _routes(each, route)
         else:
-            yield route, each
+            yield route, each.name or route, getattr(each.callback, "cls", None)
