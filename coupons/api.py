@@ -19,6 +19,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.caching import revalidated
 from api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from api.idempotency import idempotent
 from coupons import redeeming
@@ -51,6 +52,7 @@ class PercentBenefit(serializers.Serializer[Any]):
     )
 
 
+@revalidated
 class MyCoupons(generics.ListAPIView[Coupon]):
     """`me/coupons/`."""
 

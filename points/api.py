@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from api.caching import revalidated
 from api.fields import StrictCharField, StrictIntegerField, StrictSerializer, UserIdField
 from api.idempotency import idempotent
 from points import refusals, spending
@@ -19,6 +20,7 @@ from points.ledger import Entry, EntryKind
 from points.queries import summary_of
 
 
+@revalidated
 class MyPoints(APIView):
     """`me/points/`."""
 
@@ -43,6 +45,7 @@ class MyPoints(APIView):
         return Response(self.Output(summary_of(cast(UUID, request.user.pk))).data)
 
 
+@revalidated
 class MyEntries(generics.ListAPIView[Entry]):
     """`me/points/entries/`."""
 

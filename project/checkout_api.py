@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import User
+from api.caching import revalidated
 from api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
@@ -126,6 +127,7 @@ class Checkouts(APIView):
         return Response(CheckoutOutput(checkout).data, status=status.HTTP_202_ACCEPTED)
 
 
+@revalidated
 class CheckoutDetail(generics.RetrieveAPIView[Checkout]):
     """`checkouts/{id}/`."""
 

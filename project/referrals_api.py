@@ -9,10 +9,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.models import Referral, ReferralStatus
+from api.caching import revalidated
 from points.rewards import RewardOutcome, RewardReason
 from project.invited import describe, referrals_by
 
 
+@revalidated
 class MyReferrals(generics.ListAPIView[Referral]):
     """`me/referrals/`."""
 

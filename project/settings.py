@@ -319,6 +319,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "project.api.schema.describe_problems",
         "project.api.schema.describe_idempotency",
+        "project.api.schema.describe_revalidation",
     ],
 }
 REST_KNOX = {"TOKEN_TTL": timedelta(days=30), "AUTO_REFRESH": False}

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.queries import accounts_by_id
-from api.caching import no_store
+from api.caching import no_store, no_store_of_post, revalidated
 from api.fields import StrictCharField, StrictIntegerField, StrictSerializer, UserIdField
 from api.idempotency import idempotent
 from events.models import Attempt
@@ -173,7 +173,8 @@ class SecretOutput(serializers.Serializer[Any]):
     secret = serializers.CharField()
 
 
-@no_store
+@no_store_of_post
+@revalidated
 class Endpoints(generics.ListAPIView[Endpoint]):
     """`endpoints/`."""
 
@@ -211,6 +212,7 @@ class Endpoints(generics.ListAPIView[Endpoint]):
         return Response(output, status=status.HTTP_201_CREATED)
 
 
+@revalidated
 class OneEndpoint(generics.GenericAPIView[Endpoint]):
     """`endpoints/{id}/`."""
 
@@ -334,6 +336,7 @@ class EndpointReplay(APIView):
         return Response({"replayed": replayed}, status=status.HTTP_202_ACCEPTED)
 
 
+@revalidated
 class EndpointAttempts(generics.ListAPIView[Attempt]):
     """`endpoints/{id}/attempts/`."""
 

@@ -1,7 +1,8 @@
-"""What the OpenAPI document says about errors: the same for every call, so said once."""
+"""What the OpenAPI document says of many calls in the same words, so said once."""
 
 from typing import Any
 
+from api.caching import REVALIDATED
 from project.api.problems import CONTENT_TYPE
 
 _ERROR = {
@@ -40,6 +41,19 @@ _IDEMPOTENCY_KEY = {
     "comes while the first still runs 409 `idempotency_key_in_use`.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
 }
+_IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "description": "The `ETag` of the answer you have: 304 without a body while it still holds.",
+    "schema": {"type": "string"},
+}
+_OF_REVALIDATED = {
+    "ETag": {
+        "description": "Of this answer, to this caller, in this language.",
+        "schema": {"type": "string"},
+    },
+    "Cache-Control": {"schema": {"type": "string", "const": "private, no-cache"}},
+}
 _NEVER_KEPT = "/tokens/"  # its answer is a secret
 _METHODS = {"get", "post", "put", "patch", "delete"}
 
@@ -71,4 +85,18 @@ def describe_idempotency(result: dict[str, Any], **kwargs: Any) -> dict[str, Any
     for path, item in result["paths"].items():
         if "post" in item and not path.endswith(_NEVER_KEPT):
             item["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
+    return result
+
+
+def describe_revalidation(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Say of every call that is `api.caching.revalidated` how one asks whether it has changed."""
+    for item in result["paths"].values():
+        call = item.get("get", {})
+        if call.pop(REVALIDATED, False):
+            call.setdefault("parameters", []).append(_IF_NONE_MATCH)
+            call["responses"]["200"]["headers"] = _OF_REVALIDATED
+            call["responses"]["304"] = {
+                "description": "Not modified: what you have still holds.",
+                "headers": _OF_REVALIDATED,
+            }
     return result
