@@ -62,13 +62,13 @@ def worker() -> Iterator[None]:
 
 
 @contextmanager
-def server() -> Iterator[int]:
+def server(processes: int = 1, **environment: str) -> Iterator[int]:
     """Run the web server; return its port once it answers."""
     with socket.socket() as free:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
     arguments = ["project.asgi:application", "--port", str(port), "--no-access-log"]
-    with _process("-m", "uvicorn", *arguments):
+    with _process("-m", "uvicorn", *arguments, "--workers", str(processes), **environment):
         deadline = time.monotonic() + 30
         while not _answers(port):
             if time.monotonic() > deadline:
@@ -78,10 +78,11 @@ def server() -> Iterator[int]:
 
 
 @contextmanager
-def _process(*arguments: str) -> Iterator[None]:
+def _process(*arguments: str, **environment: str) -> Iterator[None]:
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,  # where the console mail backend prints
         stderr=subprocess.DEVNULL,
     )
