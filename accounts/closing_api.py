@@ -4,7 +4,12 @@ from typing import Any, cast
 
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_serializer,
+)
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -77,6 +82,13 @@ class Export(APIView):
         operation_id="export_account",
         summary="What is kept of me",
         responses={200: OpenApiResponse(OpenApiTypes.OBJECT, description="By part of Usher.")},
+        examples=[
+            OpenApiExample(
+                "Nothing but an account",
+                value={"accounts": {"email": "mei@example.com"}, "coupons": {}, "points": {}},
+                response_only=True,
+            )
+        ],
     )
     def get(self, request: Request) -> Response:
         """Return everything that is kept of whoever asks. Other people appear masked."""

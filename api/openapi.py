@@ -2,11 +2,37 @@
 
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiSerializerExtension
+from drf_spectacular.extensions import (
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
 PROBLEM = "application/problem+json"
+_NO_NUL = r"^[^\x00]*$"
+_NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
+
+
+class StrictTextSchema(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
+    """What a StrictCharField refuses beside what is too long: NUL, and nothing but spaces."""
+
+    target_class = "api.fields.StrictCharField"
+    match_subclasses = True
+
+    def map_serializer_field(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        """Return the field's schema. Whether it may be null is added to it."""
+        field = self.target
+        schema: dict[str, Any] = {"type": "string"}
+        if field.max_length is not None:
+            schema["maxLength"] = field.max_length
+        if field.allow_blank:
+            return schema
+        return {
+            **schema,
+            "minLength": 1,
+            "pattern": _NOT_BLANK if field.trim_whitespace else _NO_NUL,
+        }
 
 
 class Problem(serializers.Serializer[Any]):

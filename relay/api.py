@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.translation import gettext_lazy
-from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import generics, permissions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,12 +18,21 @@ from accounts.queries import accounts_by_id
 from api.caching import no_store, no_store_of_post, revalidated
 from api.fields import StrictCharField, StrictIntegerField, StrictSerializer, UserIdField
 from api.idempotency import idempotent
+from api.openapi import PROBLEM, problem
 from events.models import Attempt
 from relay import risk_checks, services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
 from relay.inbound import require_signature
 
 REASON_LENGTH = 200
+SIGNATURE_HEADERS = [
+    OpenApiParameter(name, str, OpenApiParameter.HEADER, required=True, description=description)
+    for name, description in (
+        ("webhook-id", "The message's own. The same again has no further effect."),
+        ("webhook-timestamp", "Seconds since 1970, at most five minutes off."),
+        ("webhook-signature", "`v1,` and base64 of HMAC-SHA256 over id, timestamp and body."),
+    )
+]
 
 _NO_SUCH_ACCOUNT = gettext_lazy("There is no such account.")
 
@@ -60,8 +69,12 @@ class RiskDecisions(APIView):
         operation_id="receive_risk_decision",
         summary="Answer a risk check",
         auth=[],
+        parameters=SIGNATURE_HEADERS,
         request=Input,
-        responses={202: Output},
+        responses={
+            202: Output,
+            (401, PROBLEM): problem("No known secret has signed it.", 401, "bad_signature"),
+        },
     )
     def post(self, request: Request) -> Response:
         """Take a decision, signed with Standard Webhooks headers. The same id has one effect."""
@@ -160,6 +173,7 @@ class EndpointInput(StrictSerializer):
     )
 
 
+@extend_schema_serializer(component_name="EndpointChanges")
 class EndpointChanges(EndpointInput):
     """An endpoint's settings, and whether it is enabled."""
 
@@ -350,6 +364,7 @@ class EndpointAttempts(generics.ListAPIView[Attempt]):
         event = serializers.CharField(source="delivery.event_id")
         type = serializers.CharField(source="delivery.type")
         state = serializers.CharField(source="delivery.state", help_text="What became of it since.")
+        number = serializers.IntegerField(min_value=1)
         error = serializers.CharField(source="error_message")
 
         class Meta:

@@ -32,15 +32,6 @@ PROBLEM = {
     },
     "required": ["type", "title", "status", "detail", "code", "request_id"],
 }
-_IDEMPOTENCY_KEY = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "description": "Any text of yours, such as a UUID. Within 24 hours the same request under the "
-    "same key has no further effect and gets the first answer again, with "
-    "`Idempotent-Replayed: true`; another one gets 422 `idempotency_key_reused`, and one that "
-    "comes while the first still runs 409 `idempotency_key_in_use`.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
-}
 _IF_NONE_MATCH = {
     "in": "header",
     "name": "If-None-Match",
@@ -54,7 +45,6 @@ _OF_REVALIDATED = {
     },
     "Cache-Control": {"schema": {"type": "string", "const": "private, no-cache"}},
 }
-_NEVER_KEPT = "/tokens/"  # its answer is a secret
 _METHODS = {"get", "post", "put", "patch", "delete"}
 
 
@@ -77,14 +67,6 @@ def describe_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                         **described.get(CONTENT_TYPE, {}),
                         **content[CONTENT_TYPE],
                     }
-    return result
-
-
-def describe_idempotency(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-    """Add the header that makes a POST repeatable to every one that takes it."""
-    for path, item in result["paths"].items():
-        if "post" in item and not path.endswith(_NEVER_KEPT):
-            item["post"].setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return result
 
 

@@ -1,0 +1,166 @@
+"""An example of everything the API takes and gives, by the name of its component."""
+
+from typing import Any
+
+_METHODS = {"get", "post", "put", "patch", "delete"}
+_PAGE = "Paginated"
+
+PERSON = "019ab5d2-7c1e-7b60-9d0f-0c8f5f6f3f10"
+COUPON = "7KQ2M9XW4TBC"
+CHECKOUT = "019ab5e0-3b07-7f90-8d2a-c5e41b7096d3"
+REDEMPTION = "019ab5e0-1f42-7a3c-8b1d-6f0e2d4c9a77"
+ENTRY = "019ab5e0-2a91-7e58-b0c4-93d1f8a6e205"
+ENDPOINT = "019ab5f1-90d7-7c25-a3e8-41b7c02f6d18"
+_EVENT = "019ab5f3-0c64-7d12-9e9b-5a80d3c1b4f6"
+_MOMENT = "2026-11-23T09:30:00Z"
+_IDS = {  # by the first word of a path under /api/v1/
+    "checkouts": CHECKOUT,
+    "coupons": COUPON,
+    "endpoints": ENDPOINT,
+    "points": ENTRY,
+    "redemptions": REDEMPTION,
+    "users": PERSON,
+}
+
+ENDPOINT_SETTINGS: dict[str, Any] = {
+    "name": "CRM",
+    "url": "https://crm.example.com/usher",
+    "event_types": ["accounts.user_registered"],
+    "owner_email": "ops@example.com",
+    "max_attempts": 8,
+    "schedule_s": [0, 5, 300],
+}
+_ENDPOINT_STATE: dict[str, Any] = {
+    "id": ENDPOINT,
+    **ENDPOINT_SETTINGS,
+    "state": "enabled",
+    "disabled_reason": "",
+    "failing_since": None,
+    "rests_until": None,
+    "created_at": _MOMENT,
+    "updated_at": _MOMENT,
+}
+_SECRET = "whsec_…"  # noqa: S105  the form of one, for readers
+_USE = {"id": REDEMPTION, "code": COUPON, "order_ref": "A-1042", "discount": 499}
+
+EXAMPLES: dict[str, Any] = {
+    "Checkout": {
+        "id": CHECKOUT,
+        "order_ref": "A-1042",
+        "user": PERSON,
+        "points": 60,
+        "discount": 499,
+        "state": "pending",
+        "reason": None,
+        "detail": None,
+    },
+    "CloseRequest": {"password": "a long enough one"},
+    "Closed": {"detail": "Your account is closed."},
+    "Coupon": {
+        "code": COUPON,
+        "campaign": "Welcome",
+        "state": "usable",
+        "benefit": {"type": "percent", "basis_points": 1000, "cap": 3000},
+        "min_spend": 2000,
+        "valid_from": _MOMENT,
+        "valid_until": "2026-12-23T09:30:00Z",
+    },
+    "CouponValidation": {"valid": True, "discount": 499, "reason": None},
+    "CouponValidationRequest": {"order_amount": 4990},
+    "Endpoint": _ENDPOINT_STATE,
+    "EndpointAttempt": {
+        "event": _EVENT,
+        "type": "accounts.user_registered",
+        "state": "pending",
+        "number": 1,
+        "started_at": _MOMENT,
+        "ended_at": "2026-11-23T09:30:05Z",
+        "error": "The receiver answered 500.",
+    },
+    "EndpointCreated": {**_ENDPOINT_STATE, "secret": _SECRET},
+    "EndpointReplayRequest": {"since": "2026-11-23T00:00:00Z", "until": _MOMENT},
+    "EndpointReplayed": {"replayed": 12},
+    "EndpointRequest": ENDPOINT_SETTINGS,
+    "EndpointSecret": {"secret": _SECRET},
+    "EndpointTested": {"event": _EVENT},
+    "Me": {
+        "id": PERSON,
+        "email": "mei@example.com",
+        "status": "active",
+        "registered_at": _MOMENT,
+        "referral_code": "7KQ2M9XW",
+        "referral_url": "https://usher.example/i/7KQ2M9XW/",
+    },
+    "PatchedEndpointChanges": {"state": "disabled"},
+    "Points": {
+        "balance": 100,
+        "pending": 0,
+        "frozen": False,
+        "lifetime_earned": 100,
+        "next_expiry": None,
+    },
+    "PointsEntry": {
+        "id": ENTRY,
+        "kind": "spend",
+        "amount": -60,
+        "balance_after": 40,
+        "occurred_at": _MOMENT,
+        "reason": "",
+    },
+    "PointsSpendRequest": {"user": PERSON, "amount": 60, "order_ref": "A-1042"},
+    "Redemption": _USE,
+    "Referral": {
+        "registered_at": _MOMENT,
+        "invitee": "j•••@e•••.com",
+        "status": "approved",
+        "reward": {"outcome": "granted", "points": 100, "reason": ""},
+    },
+    "RegistrationPending": {
+        "detail": "We have sent an e-mail to this address. Follow the link in it to go on."
+    },
+    "RiskDecision": {"user": PERSON, "decision": "flag", "reason": "A stolen card."},
+    "RiskDecisionReceived": {"id": "msg_2LJzPqQ7"},
+    "RolledBackRedemption": {**_USE, "rolled_back_at": _MOMENT},
+    "Token": {"token": "f3a1…", "expires_at": "2026-12-23T09:30:00Z"},
+    "User": {
+        "id": PERSON,
+        "email": "mei@example.com",
+        "status": "active",
+        "registered_at": _MOMENT,
+    },
+}
+
+
+def add_examples(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+    """Put the examples where no view brings its own (one of the POSTPROCESSING_HOOKS)."""
+    for path, item in result["paths"].items():
+        for method in _METHODS & item.keys():
+            _add_ids(path, item[method].get("parameters", []))
+            for content in contents_of(item[method]):
+                _add_example(content)
+    return result
+
+
+def contents_of(operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what describes a call's body and those of its successes, by media type."""
+    bodies = [operation.get("requestBody", {})]
+    bodies += [each for code, each in operation["responses"].items() if code.startswith("2")]
+    return [content for body in bodies for content in body.get("content", {}).values()]
+
+
+def _add_example(content: dict[str, Any]) -> None:
+    name = content["schema"].get("$ref", "").rpartition("/")[2]
+    if "examples" in content or "example" in content:
+        return
+    item = EXAMPLES.get(name.removeprefix(_PAGE).removesuffix("List"))
+    if name.startswith(_PAGE) and item is not None:
+        content["example"] = {"next": None, "previous": None, "results": [item]}
+    elif name in EXAMPLES:
+        content["example"] = EXAMPLES[name]
+
+
+def _add_ids(path: str, parameters: list[dict[str, Any]]) -> None:
+    word = path.split("/")[3]
+    for parameter in parameters:
+        if parameter["in"] == "path" and word in _IDS:
+            parameter.setdefault("example", _IDS[word])
