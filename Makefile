@@ -18,7 +18,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
 	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
 
-.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock schema
+.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock fuzz schema
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -62,6 +62,11 @@ soak: $(VENV)/.requirements-dev ## 1,000 kills during 20,000 registrations on ea
 		$(BIN)/python -m tests.faults.soak --kills $(KILLS) --registrations $(REGISTRATIONS) \
 			--database $${setup%:*} --broker $${setup#*:} $(if $(SEED),--seed $(SEED)) || exit 1; \
 	done
+
+# One JSON document. SEEDS= repeats or adds random data, DATABASES= chooses.
+SEEDS ?= 1 2 3
+fuzz: $(VENV)/.requirements-dev ## fuzz every operation of the API on both databases; takes many minutes, prints JSON
+	@$(BIN)/python -m tests.fuzz --databases $(DATABASES) --seeds $(SEEDS)
 
 # From the views; the same on every database. A test fails where it is not up to date.
 schema: $(VENV)/.requirements ## write docs/openapi.yaml anew

@@ -1,0 +1,1 @@
+"""`make fuzz`: Schemathesis against a real server, over every operation of the schema."""
