@@ -1,5 +1,7 @@
 """Serializers and fields that take what the contract says and nothing that resembles it."""
 
+import re
+from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
@@ -26,6 +28,19 @@ class StrictIntegerField(serializers.IntegerField):
         if not isinstance(data, int) or isinstance(data, bool):
             self.fail("invalid")
         return data
+
+
+class StrictDateTimeField(serializers.DateTimeField):
+    """A moment as RFC 3339 has it. Other forms of ISO 8601 are refused: some name no offset."""
+
+    _form = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+    def to_internal_value(self, data: Any) -> datetime:
+        """Return the moment. Raises ValidationError (invalid) for any other form."""
+        text = data.upper() if isinstance(data, str) else ""
+        if not self._form.fullmatch(text):
+            self.fail("invalid", format="YYYY-MM-DDThh:mm:ss[.uuuuuu][+HH:MM|-HH:MM|Z]")
+        return super().to_internal_value(text)
 
 
 class UserIdField(StrictCharField):

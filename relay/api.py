@@ -16,7 +16,13 @@ from rest_framework.views import APIView
 
 from accounts.queries import accounts_by_id
 from api.caching import no_store, no_store_of_post, revalidated
-from api.fields import StrictCharField, StrictIntegerField, StrictSerializer, UserIdField
+from api.fields import (
+    StrictCharField,
+    StrictDateTimeField,
+    StrictIntegerField,
+    StrictSerializer,
+    UserIdField,
+)
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 from events.models import Attempt
@@ -324,8 +330,8 @@ class EndpointReplay(APIView):
     class Input(StrictSerializer):
         """By when the events occurred."""
 
-        since = serializers.DateTimeField(help_text="Included.")
-        until = serializers.DateTimeField(required=False, help_text="Excluded; now by default.")
+        since = StrictDateTimeField(help_text="Included.")
+        until = StrictDateTimeField(required=False, help_text="Excluded; now by default.")
 
     @extend_schema_serializer(component_name="EndpointReplayed")
     class Output(serializers.Serializer[Any]):
