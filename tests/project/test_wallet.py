@@ -216,7 +216,7 @@ def test_the_invite_link_is_drawn_as_a_qr_code() -> None:
     page = wallet_of(user)
 
     assert qr_code(invite_url(user.referral_code)) in page
-    assert 'aria-label="Your invite link as a QR code"' in page
+    assert 'aria-label="A QR code of this link"' in page
 
 
 @pytest.mark.parametrize(("expires_in_days", "is_offered"), [(1, True), (-1, False)])
