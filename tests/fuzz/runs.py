@@ -6,15 +6,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tests.fuzz import callers
+from tests.processes import answers, wait_until
 from tests.servers.client import DIRECTORY, ROOT, RunningHost, new_server
 from tests.servers.process import free_port
 
@@ -85,23 +83,11 @@ def _server(environment: dict[str, str], directory: Path) -> Iterator[str]:
             [*command, *quiet], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
         try:
-            _wait_for(f"{address}/livez")
+            wait_until(lambda: answers(f"{address}/livez"), START_S)
             yield address
         finally:
             process.terminate()
             process.wait(15)
-
-
-def _wait_for(url: str) -> None:
-    deadline = time.monotonic() + START_S
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            if time.monotonic() > deadline:
-                raise
-        time.sleep(0.1)  # between looks
 
 
 def _run(
