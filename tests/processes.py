@@ -19,6 +19,7 @@ from django.db import connection
 
 ROOT = Path(__file__).resolve().parent.parent
 WAIT_S = 30.0
+FAMILY = 6  # below a supervisor: sweep, cluster, sentinel; worker, monitor, pusher
 
 
 def wait_until(condition: Callable[[], Any], timeout_s: float = WAIT_S) -> None:
@@ -108,6 +109,17 @@ def run_script(source: str, **overrides: str) -> int:
 def descendants_of(pid: int) -> list[psutil.Process]:
     """Return every living process below `pid`."""
     return _descendants(pid)
+
+
+def cluster_of(supervisor: int) -> psutil.Process:
+    """Return the first process of a supervisor's only cluster. django-q2 gives it its title."""
+    (cluster,) = [c for c in psutil.Process(supervisor).children() if is_cluster(c)]
+    return cluster
+
+
+def is_cluster(process: psutil.Process) -> bool:
+    """Tell whether a child of a supervisor's is a cluster, not its sweep."""
+    return process.name().startswith("qcluster")
 
 
 def free_port() -> int:

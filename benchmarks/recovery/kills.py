@@ -185,10 +185,10 @@ def _is_recorded(event_id: Any) -> bool:
 
 def _kill_child(place: int) -> Callable[[int], None]:
     """Return what kills a child of the sentinel: it starts its workers, its monitor, its pusher."""
-    import psutil
+    from tests.processes import cluster_of
 
     def kill(supervisor_pid: int) -> None:
-        cluster = psutil.Process(supervisor_pid).children()[0]
+        cluster = cluster_of(supervisor_pid)
         children = sorted(cluster.children()[0].children(), key=lambda child: child.pid)
         children[place].kill()
 

@@ -20,6 +20,7 @@ from django.db.models.functions import Now
 from django_q.brokers import Broker
 from django_q.brokers.orm import ORM
 from django_q.brokers.redis_broker import Redis
+from django_q.cluster import Cluster
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -44,6 +45,12 @@ _NOW = {  # as Django's Now(), for the one statement the ORM can not say
 }
 
 Bell = tuple[Any, str]  # acknowledgement id, signed payload
+
+
+def run_cluster(queue: str) -> None:
+    """Serve a queue in this process, until SIGTERM; its children run on until they are done."""
+    Conf.CLUSTER_NAME = queue  # read from the environment at import, which was before the fork
+    Cluster().start()
 
 
 class BellBroker(Broker):  # type: ignore[misc]

@@ -1,40 +1,70 @@
-"""One django-q2 cluster, a process of the supervisor's: `python -m events.delivery.cluster QUEUE`.
+"""One queue's django-q2 cluster, a child of the supervisor's that says what it is doing."""
 
-It lives in a session of its own, so that its whole process group can be killed, and no process of
-it outlives its parent: supervisor, cluster, sentinel, worker.
-"""
-
-import ctypes
+import logging
 import os
 import signal
-import sys
+from contextlib import suppress
+from functools import partial
 
-PR_SET_PDEATHSIG = 1  # see prctl(2)
+from events.delivery import broker, children, progress, stopping
 
+logger = logging.getLogger(__name__)
 
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends (Linux only)."""
-    if sys.platform != "linux":
-        return
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+MAX_START_S = 320.0
 
 
-def main(queue: str, supervisor_pid: int) -> None:
-    """Serve one queue until SIGTERM."""
-    die_with_parent()
-    if os.getppid() != supervisor_pid:
-        sys.exit("The supervisor ended before its cluster began.")
-    # A fork does not inherit the setting: without this, killing the sentinel orphans the others.
-    os.register_at_fork(after_in_child=die_with_parent)
-    os.environ["Q_CLUSTER_NAME"] = queue
-    os.environ["USHER_WORKER"] = "1"
+class Cluster(children.Child):
+    """Serves one queue."""
 
-    import django
-    from django.core.management import call_command
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        super().__init__(f"cluster of queue {queue!r}", partial(_serve, queue, os.getpid()))
 
-    django.setup()
-    call_command("qcluster")
+    def start(self) -> None:
+        """Start the cluster's processes."""
+        path = progress.path_of(os.getpid(), self.queue)
+        self.progress = progress.Progress.create(path, start_s=self._start_s)
+        super().start()
+
+    @property
+    def _start_s(self) -> float:
+        """The seconds it may take to come up: more and more, for the machine may just be slow."""
+        doubled = max(0, self.failures - 1)
+        return min(progress.START_S * 2.0**doubled, MAX_START_S)
+
+    @property
+    def has_come_up(self) -> bool:
+        """Tell whether it got so far as to look for bells."""
+        return self.progress.has_come_up
+
+    @property
+    def is_draining(self) -> bool:
+        """Tell whether the cluster is alive and delivers something."""
+        return self.is_running and self.progress.is_draining()
+
+    def kill_if_stuck(self) -> None:
+        """Kill a cluster without progress: django-q2 can freeze with all its processes alive.
+
+        Of a cluster that is well, only the worker whose receiver does not return: it holds none of
+        django-q2's locks while it works, and the cluster replaces it.
+        """
+        for pid in self.progress.overdue_processes() if self.is_running else ():
+            logger.error("A receiver in queue %r does not return; killing %d.", self.queue, pid)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        stuck = self.progress.what_is_stuck() if self.is_running else ""
+        if stuck:
+            logger.error("The %s is stuck: %s; killing it.", self.name, stuck)
+            self.kill()
+
+    def forget(self) -> None:
+        """Kill what is left of it, and remove its file."""
+        self.kill()
+        progress.path_of(os.getpid(), self.queue).unlink(missing_ok=True)
 
 
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+def _serve(queue: str, supervisor_pid: int) -> None:
+    """Run the queue's cluster in this process until SIGTERM."""
+    os.environ[stopping.VARIABLE] = str(stopping.path_of(supervisor_pid))
+    os.environ[progress.VARIABLE] = str(progress.path_of(supervisor_pid, queue))
+    broker.run_cluster(queue)

@@ -4,11 +4,10 @@
 """
 
 import json
-import threading
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 ASK_WITHIN_S = 5.0
@@ -34,7 +33,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing: this is asked every few seconds."""
 
 
-def serve(port: int, what_is_stuck: Callable[[], dict[str, str]]) -> None:
-    """Answer on a port, on all addresses, from a thread. Raises OSError where the port is taken."""
-    server = ThreadingHTTPServer(("", port), partial(_Handler, what_is_stuck))
-    threading.Thread(target=server.serve_forever, name="liveness", daemon=True).start()
+def listen(port: int) -> HTTPServer:
+    """Return a server that listens on a port of all addresses. Raises OSError where it is taken."""
+    return ThreadingHTTPServer(("", port), BaseHTTPRequestHandler)
+
+
+def answer(server: HTTPServer, what_is_stuck: Callable[[], dict[str, str]]) -> None:
+    """Answer for ever."""
+    server.RequestHandlerClass = partial(_Handler, what_is_stuck)
+    server.serve_forever()

@@ -1,7 +1,6 @@
 """The safety net under the doorbell: every second, see to whatever no bell was rung for."""
 
 import logging
-import threading
 import time
 from contextlib import suppress
 
@@ -11,6 +10,7 @@ from django.db.models import Exists
 from events import queue as doorbell
 from events.delivery import leases, settle
 from events.delivery.availability import availability
+from events.delivery.children import Stamp
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
 from events.delivery.clock import ClockWatch, database_now
@@ -26,37 +26,41 @@ COMPLETE_EVERY = 5  # sweeps
 TAKE_STOCK_EVERY = 30  # sweeps
 
 
-class Sweeper(threading.Thread):
-    """Sweep every second, for as long as the process lives.
+def sweep_for_ever(swept: Stamp) -> None:
+    """Sweep every second, and renew the stamp with each turn.
 
     What goes wrong is logged once per outage, and tried again.
     """
+    sweeper = _Sweeper()
+    while True:
+        swept.renew()
+        sweeper.take_turn()
+        time.sleep(SWEEP_INTERVAL_S)
+
+
+class _Sweeper:
+    """What one turn leaves to the next."""
 
     def __init__(self) -> None:
-        super().__init__(name="sweep", daemon=True)
-        self.looked_at = time.monotonic()  # when it last had a turn, for whoever watches it
         self._completion = Completion()
         self._clock = ClockWatch()
         self._sweeps = 0
         self._failing = False
 
-    def run(self) -> None:
-        """Sweep for ever."""
-        while True:
-            self.looked_at = time.monotonic()
-            try:
-                self._sweep_once()
-                availability.heard()
-            except Exception:
-                availability.failed()
-                if not self._failing:
-                    logger.exception("The sweep failed; trying every second until it succeeds.")
-                self._failing = True
-                with suppress(DatabaseError):  # it is given up; nothing may end this thread
-                    connection.close()
-            time.sleep(SWEEP_INTERVAL_S)
+    def take_turn(self) -> None:
+        """Sweep. Never raises."""
+        try:
+            self._sweep()
+            availability.heard()
+        except Exception:
+            availability.failed()
+            if not self._failing:
+                logger.exception("The sweep failed; trying every second until it succeeds.")
+            self._failing = True
+            with suppress(DatabaseError):  # it is given up; nothing may end the sweep
+                connection.close()
 
-    def _sweep_once(self) -> None:
+    def _sweep(self) -> None:
         # First what deliveries wait for: whatever fails below must not keep anybody from it.
         self._clock.advance()
         sweep()

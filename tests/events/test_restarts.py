@@ -1,19 +1,14 @@
 """A cluster that ends is started again: at once where it worked, later and later where it fails."""
 
-import subprocess
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from events.delivery import progress, supervisor
-from events.delivery.supervisor import (
-    MAX_RESTART_DELAY_S,
-    MAX_START_S,
-    RESTART_DELAY_S,
-    Cluster,
-)
+from events.delivery import children, progress
+from events.delivery.children import MAX_RESTART_DELAY_S, RESTART_DELAY_S, Child
+from events.delivery.cluster import MAX_START_S, Cluster
 
 
 class Clock:
@@ -29,11 +24,15 @@ class Clock:
 class Ended:
     """A process that has ended already."""
 
-    pid, returncode = 2**22 + 1, 1  # beyond the highest pid there can be
+    pid, exitcode = 2**22 + 1, 1  # beyond the highest pid there can be
 
-    def poll(self) -> int:
-        """Return its exit code."""
-        return self.returncode
+    def __init__(self, **options: Any) -> None: ...
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+    def join(self) -> None: ...
+    def is_alive(self) -> bool:
+        """Tell that it is not."""
+        return False
 
 
 @pytest.fixture
@@ -42,20 +41,20 @@ def starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[float]:
     times: list[float] = []
     clock = Clock()
 
-    def start(*args: Any, **kwargs: Any) -> Ended:
+    def process(**options: Any) -> Ended:
         times.append(clock.now)
         return Ended()
 
-    monkeypatch.setattr(supervisor, "time", clock)
-    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(children, "time", clock)
+    monkeypatch.setattr(children._FORK, "Process", process)
     monkeypatch.setattr(progress, "path_of", lambda pid, queue: tmp_path / queue)
     return times
 
 
-def watch(cluster: Cluster, seconds: int) -> None:
+def watch(cluster: Child, seconds: int) -> None:
     """Look after a cluster each second."""
     for _ in range(seconds):
-        supervisor.time.now += 1  # type: ignore[attr-defined]
+        children.time.now += 1  # type: ignore[attr-defined]
         cluster.restart_if_dead()
 
 
@@ -99,14 +98,14 @@ def test_a_cluster_on_a_slow_machine_is_given_longer_and_longer_to_come_up(
 def test_a_cluster_that_cannot_be_started_is_tried_again(
     starts: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cluster, popen = Cluster("coupons"), subprocess.Popen
+    cluster, process = Cluster("coupons"), children._FORK.Process
 
     def refuse(*args: Any, **kwargs: Any) -> Any:
         raise BlockingIOError("Resource temporarily unavailable")
 
-    monkeypatch.setattr(subprocess, "Popen", refuse)
+    monkeypatch.setattr(children._FORK, "Process", refuse)
     watch(cluster, seconds=5)
-    monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(children._FORK, "Process", process)
     watch(cluster, seconds=60)
 
     assert len(starts) > 1

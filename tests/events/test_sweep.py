@@ -31,6 +31,6 @@ def test_a_lost_lease_is_released_though_taking_stock_fails(
     monkeypatch.setattr(sweep, broken, fail)
 
     with pytest.raises(RuntimeError):
-        sweep.Sweeper()._sweep_once()
+        sweep._Sweeper()._sweep()
 
     assert not Delivery.objects.filter(state=DeliveryState.RUNNING).exists()

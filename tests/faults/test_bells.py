@@ -15,7 +15,7 @@ from events.delivery.broker import PARKED_UNTIL
 from events.models import Delivery
 from tests.conftest import Publish
 from tests.probe.observe import effects
-from tests.processes import descendants_of, run_script, wait_until, worker
+from tests.processes import FAMILY, descendants_of, run_script, wait_until, worker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -91,7 +91,7 @@ def test_bells_that_cannot_be_read_are_parked_and_the_cluster_lives(publish: Pub
         )
 
     with worker("probe") as supervisor:
-        wait_until(lambda: len(descendants_of(supervisor.pid)) >= 5)
+        wait_until(lambda: len(descendants_of(supervisor.pid)) >= FAMILY)
         family = {process.pid for process in descendants_of(supervisor.pid)}
         publish(1)
         wait_until(lambda: effects("record") == [1])

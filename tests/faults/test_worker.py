@@ -16,7 +16,7 @@ from tests.faults.world import open_campaign_and_rule, register
 from tests.probe.models import Effect, Fault
 from tests.probe.observe import effects
 from tests.probe.signals import Happened, happened
-from tests.processes import descendants_of, running, wait_until, worker
+from tests.processes import FAMILY, cluster_of, descendants_of, running, wait_until, worker
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -71,18 +71,17 @@ def test_no_process_outlives_its_parent(victim: str, publish: Publish) -> None:
     with worker("probe") as supervisor:
         publish(1)
         wait_until(lambda: effects("record") == [1])
-        family = descendants_of(supervisor.pid)
-        cluster = psutil.Process(supervisor.pid).children()[0]
+        cluster = cluster_of(supervisor.pid)
         sentinel = cluster.children()[0]
         killed = {
             "supervisor": psutil.Process(supervisor.pid),
             "cluster": cluster,
             "sentinel": sentinel,
         }[victim]
+        below = descendants_of(killed.pid)
 
         killed.send_signal(signal.SIGKILL)
 
-        below = [p for p in family if p != killed and (victim != "sentinel" or p != cluster)]
         wait_until(lambda: not any(_is_alive(process) for process in below))
 
 
@@ -90,7 +89,7 @@ def test_a_queue_frozen_by_the_death_of_an_idle_worker_is_served_again(publish: 
     with worker("probe") as supervisor:
         publish(1)
         wait_until(lambda: effects("record") == [1])
-        idle_worker = min(_leaves(supervisor.pid), key=lambda process: process.pid)
+        idle_worker = min(_leaves(cluster_of(supervisor.pid).pid), key=lambda process: process.pid)
 
         idle_worker.kill()  # it holds the lock of django-q2's task queue, for ever
         publish(2, key="another")
@@ -106,8 +105,8 @@ def _leaves(pid: int) -> list[psutil.Process]:
 @pytest.mark.parametrize("victim", ["cluster", "sentinel"])
 def test_a_killed_cluster_is_started_again(victim: str, publish: Publish) -> None:
     with worker("probe") as supervisor:
-        wait_until(lambda: len(descendants_of(supervisor.pid)) >= 5)
-        cluster = psutil.Process(supervisor.pid).children()[0]
+        wait_until(lambda: len(descendants_of(supervisor.pid)) >= FAMILY)
+        cluster = cluster_of(supervisor.pid)
         (cluster if victim == "cluster" else cluster.children()[0]).kill()
         publish(1)
 
@@ -146,7 +145,7 @@ def test_a_killed_idle_monitor_does_not_keep_a_worker_from_stopping(publish: Pub
     with running(*command) as supervisor:
         publish(1)
         wait_until(lambda: effects("record") == [1])
-        cluster = psutil.Process(supervisor.pid).children()[0]
+        cluster = cluster_of(supervisor.pid)
         *_, monitor, _pusher = sorted(cluster.children()[0].children(), key=lambda p: p.pid)
         monitor.kill()  # it had the lock of django-q2's results, which its successor never gets
         wait_until(lambda: not _is_alive(monitor))
@@ -193,7 +192,7 @@ def test_sigterm_under_a_backlog_ends_after_the_delivery_at_hand() -> None:
 
 def test_a_frozen_database_does_not_keep_the_worker_from_stopping(private_postgres: Any) -> None:
     with worker("probe", DATABASE_URL=private_postgres.url) as supervisor:
-        wait_until(lambda: len(descendants_of(supervisor.pid)) >= 5)
+        wait_until(lambda: len(descendants_of(supervisor.pid)) >= FAMILY)
         private_postgres.pause()
         try:
             supervisor.terminate()

@@ -6,7 +6,6 @@ INSTALLED = (
     "tests.probe.sabotage",
     "tests.probe.next_release",
     "tests.probe.hurry",
-    "tests.probe.roles",
     "tests.faults.crashpoints",
     "tests.faults.bugs",
 )

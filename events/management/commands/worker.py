@@ -1,5 +1,6 @@
 """Serve the queues: `manage.py worker [QUEUE …]`."""
 
+from http.server import HTTPServer
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -43,16 +44,14 @@ class Command(BaseCommand):
                 f"There are: {', '.join(all_queues())}.",
                 returncode=USAGE_ERROR,
             )
-        supervisor = Supervisor(queues, grace_s=options["grace"])
-        if options["liveness_port"]:
-            _answer(options["liveness_port"], supervisor)
-        supervisor.run()
+        port = options["liveness_port"]
+        server = _listen(port) if port else None
+        Supervisor(queues, grace_s=options["grace"], liveness_server=server).run()
 
 
-def _answer(port: int, supervisor: Supervisor) -> None:
-    """Say on a port whether the worker is alive."""
+def _listen(port: int) -> HTTPServer:
     try:
-        liveness.serve(port, supervisor.what_is_stuck)
+        return liveness.listen(port)
     except (OSError, OverflowError) as error:
         raise CommandError(
             f"Port {port} can't be opened: {error}.", returncode=USAGE_ERROR

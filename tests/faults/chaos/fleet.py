@@ -19,6 +19,7 @@ SUPERVISORS = 2
 START_S = 120.0
 STOP_S = 30.0
 LOOK_EVERY_S = 0.05
+TITLES = {"worker": {"idle", "processing"}, "pusher": {"pusher"}, "monitor": {"monitor"}}
 
 
 class Member:
@@ -85,13 +86,17 @@ class Fleet:
         if role in {"web", "supervisor"}:
             ours = [member.process.pid for member in self.members if member.role == role]
             return [process for pid in ours if (process := _process(pid)) is not None]
-        clusters = _children(self.processes("supervisor"))
+        children = _children(self.processes("supervisor"))
+        if role == "sweep":
+            return [process for process in children if "sweep" in _title(process)]
+        clusters = [process for process in children if "qcluster" in _title(process)]
         if role == "cluster":
             return clusters
         sentinels = _children(clusters)
         if role == "sentinel":
             return sentinels
-        return [process for process in _children(sentinels) if _name(process) == role]
+        below = _children(sentinels)
+        return [process for process in below if _title(process) & TITLES[role]]
 
     def stop(self) -> None:
         """Stop everything in good order."""
@@ -165,11 +170,12 @@ def _children(parents: Sequence[psutil.Process]) -> list[psutil.Process]:
     return sorted(found, key=lambda process: process.pid)
 
 
-def _name(process: psutil.Process) -> str:
+def _title(process: psutil.Process) -> set[str]:
+    """Return the words of a process's title, which it or django-q2 has given it."""
     try:
-        return process.name()
+        return set(" ".join(process.cmdline()).split())
     except psutil.NoSuchProcess:
-        return ""
+        return set()
 
 
 def processes_in(directory: Path) -> list[psutil.Process]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 KILLS: Mapping[str, int] = {
     "web": 12,
     "supervisor": 4,
+    "sweep": 4,
     "cluster": 9,
     "sentinel": 9,
     "pusher": 26,
