@@ -18,7 +18,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
 	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
 
-.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock fuzz schema
+.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock fuzz schema audit
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -79,6 +79,11 @@ check: $(VENV)/.requirements-dev ## format, lint, types, import contracts, migra
 	$(BIN)/lint-imports
 	USHER_VAR=var/check $(BIN)/python manage.py makemigrations --check --dry-run
 	$(PRODUCTION) $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+# The rules skipped are judged line by line by ruff (S308, S310, S608), with a reason beside each.
+audit: $(VENV)/.requirements-dev ## look for known holes in our code (bandit) and in what is locked (pip-audit)
+	$(BIN)/bandit --quiet -ll --recursive accounts api coupons events points project relay --skip B308,B310,B608,B703
+	$(BIN)/pip-audit --requirement requirements.txt --no-deps --disable-pip
 
 format: $(VENV)/.requirements-dev ## format and mend what can be mended
 	$(BIN)/ruff check --fix .

@@ -294,6 +294,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["project.api.parsers.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "URL_FORMAT_OVERRIDE": None,  # there is JSON only: ?format= is a name like any other
     "DEFAULT_PAGINATION_CLASS": "project.api.pagination.CursorPagination",
     "DEFAULT_SCHEMA_CLASS": "project.api.operations.OperationSchema",
     "EXCEPTION_HANDLER": "project.api.errors.problem_handler",

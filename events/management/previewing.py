@@ -58,16 +58,16 @@ def _lines(preview: Preview) -> Iterable[str]:
 
 def _line(row: RowChange) -> str:
     if row.before is None:
-        return f"insert {row.model} {row.key}: {_pairs(row.after, row.key)}"
+        return f"insert {row.model} {row.key}: {_pairs(row.after, row.key_name)}"
     if row.after is None:
-        return f"delete {row.model} {row.key}: {_pairs(row.before, row.key)}"
+        return f"delete {row.model} {row.key}: {_pairs(row.before, row.key_name)}"
     steps = (f"{n}={_text(n, row.before[n])} → {_text(n, row.after[n])}" for n in row.after)
     return f"update {row.model} {row.key}: {', '.join(steps)}"
 
 
-def _pairs(values: dict[str, Any] | None, key: Any) -> str:
+def _pairs(values: dict[str, Any] | None, key_name: str) -> str:
     """Return the columns that say something: not the key again, nor what is empty."""
-    said = {n: v for n, v in (values or {}).items() if v not in (None, "", key)}
+    said = {n: v for n, v in (values or {}).items() if n != key_name and v not in (None, "")}
     return ", ".join(f"{name}={_text(name, value)}" for name, value in said.items())
 
 

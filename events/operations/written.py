@@ -38,6 +38,7 @@ class RowChange:
     """One row before and after, with the columns that differ."""
 
     model: str  # "coupons.Coupon"
+    key_name: str
     key: Any
     before: dict[str, Any] | None  # None: it is inserted
     after: dict[str, Any] | None  # None: it is deleted
@@ -137,7 +138,9 @@ def _change(
     if old is not None and new is not None:
         differing = [name for name in new if old[name] != new[name]]
         old, new = {n: old[n] for n in differing}, {n: new[n] for n in differing}
-    return RowChange(model=model._meta.label, key=key, before=old, after=new)
+    return RowChange(
+        model=model._meta.label, key_name=model._meta.pk.attname, key=key, before=old, after=new
+    )
 
 
 def _following(sql: str) -> tuple[type[Model] | None, str]:

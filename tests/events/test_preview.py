@@ -19,11 +19,13 @@ from django.db.models import F
 
 from accounts.models import User
 from events.envelope import Event
+from events.management import previewing
 from events.models import Attempt, Delivery, DeliveryState
 from events.models import Event as EventRow
 from events.operations.offline import CutOff, offline
 from events.operations.preview import Outcome, Preview, preview
 from events.operations.selection import Selection
+from events.operations.written import RowChange
 from events.receivers import (
     Guarantee,
     Receiver,
@@ -467,3 +469,11 @@ def test_an_interrupted_preview_says_that_nothing_was_written(
 
     assert end.value.returncode == 1
     assert checksum() == before
+
+
+def test_a_value_that_equals_the_rows_key_is_shown() -> None:
+    row = RowChange(
+        model="probe.Effect", key_name="id", key=7, before=None, after={"id": 7, "number": 7}
+    )
+
+    assert previewing._line(row) == "insert probe.Effect 7: number=7"

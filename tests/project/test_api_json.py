@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from django.test import Client
 from rest_framework.test import APIClient
 
 pytestmark = [pytest.mark.django_db, pytest.mark.urls("tests.project.failing_urls")]
@@ -98,3 +99,11 @@ def test_the_largest_body(api_client: APIClient, size: int, status: int) -> None
 
     assert answer.status_code == status
     assert status == 200 or answer.json()["code"] == "body_too_large"
+
+
+@pytest.mark.urls("project.urls")
+def test_a_format_in_the_address_changes_nothing(client: Client) -> None:
+    asked = client.get("/api/v1/me/?format=xml")
+
+    assert asked.status_code == 401
+    assert asked["Content-Type"] == "application/problem+json"
