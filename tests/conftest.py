@@ -1,5 +1,6 @@
 """Fixtures that tests of every app share."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from rest_framework.test import APIClient
 from events.delivery.drain import drain as drain_queue
 from events.envelope import Event
 from events.receivers import all_queues
+from tests import template_database
 from tests.probe.models import Fault
 from tests.probe.signals import Happened, happened
 
@@ -23,6 +25,20 @@ Misbehave = Callable[[int, str], Fault]
 
 # What migrations fill in, and no test changes: to fill it in again after each takes a while.
 KEPT_TABLES = {"django_content_type", "auth_permission"}
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Copy the run's template, under the name that this process has been given."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        name = connection.creation._get_test_db_name()  # type: ignore[attr-defined]
+        template_database.copy_to(name)
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """Keep what was copied: there is nothing left to migrate."""
+    return "PYTEST_XDIST_WORKER" in os.environ
 
 
 @pytest.fixture(scope="session", autouse=True)
