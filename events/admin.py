@@ -1,15 +1,13 @@
 """The event log and its deliveries in the admin: to read, to replay or skip, never to edit."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -19,8 +17,9 @@ from django.utils.translation import ngettext
 from events.models import Attempt, Delivery, Event, ReceiverState
 from events.operations.chunks import chunks
 from events.operations.pausing import pause, resume
+from events.operations.record import name_of, put_on_record
 from events.operations.replay import replay_chosen
-from events.operations.signature import NAME_LENGTH, REASON_LENGTH
+from events.operations.signature import REASON_LENGTH
 from events.operations.skip import skip_chosen
 
 SHOWN_IN_FORM = 20
@@ -151,7 +150,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         count = replay_chosen(queryset)
         text = ngettext("%(count)d delivery replayed.", "%(count)d deliveries replayed.", count)
         self.message_user(request, text % {"count": count}, messages.SUCCESS)
-        _audit(request, chosen, "Replayed")
+        put_on_record(request.user, chosen, "Replayed")
 
     def has_skip_permission(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may skip."""
@@ -164,7 +163,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             return ask_for_reason(self, request, queryset, form, "skip", _("Skip deliveries"))
         chosen = queryset.count()
-        skipped = skip_chosen(queryset, by=_name_of(request), reason=form.cleaned_data["reason"])
+        skipped = skip_chosen(
+            queryset, by=name_of(request.user), reason=form.cleaned_data["reason"]
+        )
         text = ngettext(
             "%(count)d delivery skipped.", "%(count)d deliveries skipped.", len(skipped)
         )
@@ -177,8 +178,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
                 messages.WARNING,
             )
         for ids in chunks(skipped):  # SQLite takes some 32,000 parameters in one statement
-            _audit(
-                request,
+            put_on_record(
+                request.user,
                 Delivery.objects.filter(pk__in=ids),
                 f"Skipped: {form.cleaned_data['reason']}",
             )
@@ -216,10 +217,10 @@ class ReceiverStateAdmin(ReadOnlyAdmin):
         if not form.is_valid():
             return ask_for_reason(self, request, queryset, form, "pause", _("Pause receivers"))
         reason = form.cleaned_data["reason"]
-        changed = [s for s in queryset if pause(s.name, by=_name_of(request), reason=reason)]
+        changed = [s for s in queryset if pause(s.name, by=name_of(request.user), reason=reason)]
         text = ngettext("%(count)d receiver paused.", "%(count)d receivers paused.", len(changed))
         self.message_user(request, text % {"count": len(changed)}, messages.SUCCESS)
-        _audit(request, changed, f"Paused: {reason}")
+        put_on_record(request.user, changed, f"Paused: {reason}")
         return None
 
     @admin.action(description=_("Resume the selected receivers"), permissions=["pause"])
@@ -228,7 +229,7 @@ class ReceiverStateAdmin(ReadOnlyAdmin):
         changed = [state for state in queryset if resume(state.name)]
         text = ngettext("%(count)d receiver resumed.", "%(count)d receivers resumed.", len(changed))
         self.message_user(request, text % {"count": len(changed)}, messages.SUCCESS)
-        _audit(request, changed, "Resumed")
+        put_on_record(request.user, changed, "Resumed")
 
 
 class ReasonForm(forms.Form):
@@ -265,12 +266,3 @@ def ask_for_reason(
         "checkbox_name": ACTION_CHECKBOX_NAME,
     }
     return TemplateResponse(request, "events/reason.html", context)
-
-
-def _name_of(request: HttpRequest) -> str:
-    return request.user.get_username()[:NAME_LENGTH]
-
-
-def _audit(request: HttpRequest, changed: Iterable[Model], message: str) -> None:
-    """Write to the admin's history of each row, in one statement."""
-    LogEntry.objects.log_actions(request.user.pk, changed, CHANGE, message)  # type: ignore[arg-type]

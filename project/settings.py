@@ -314,6 +314,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "AccountStatus": "accounts.models.AccountStatus",
         "ReferralStatus": "accounts.models.ReferralStatus",
+        "DeliveryState": "events.models.DeliveryState",
         "EndpointStateEnum": "relay.endpoints.EndpointState",
     },
     "POSTPROCESSING_HOOKS": [

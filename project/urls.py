@@ -8,6 +8,9 @@ from django.views.generic import RedirectView
 from project import health, views
 from project.api.docs import DocsView, SchemaView
 from project.checkout_api import CheckoutDetail, Checkouts
+from project.deliveries_api import Deliveries, OneDelivery, ReplayDelivery, SkipDelivery
+from project.events_api import Events, OneEvent
+from project.receivers_api import PauseReceiver, Receivers, ResumeReceiver
 from project.referrals_api import MyReferrals
 
 # The admin's own login would go round the rate limits and, later, the second factor.
@@ -21,6 +24,15 @@ api_v1: list[URLPattern | URLResolver] = [
     path("checkouts/<uuid:pk>/", CheckoutDetail.as_view(), name="api-checkout"),
     path("me/referrals/", MyReferrals.as_view(), name="api-referrals"),
     path("", include("relay.api_urls")),
+    path("events/", Events.as_view(), name="api-events"),
+    path("events/<uuid:event_id>/", OneEvent.as_view(), name="api-event"),
+    path("deliveries/", Deliveries.as_view(), name="api-deliveries"),
+    path("deliveries/<str:pk>/", OneDelivery.as_view(), name="api-delivery"),
+    path("deliveries/<str:pk>/replay/", ReplayDelivery.as_view(), name="api-delivery-replay"),
+    path("deliveries/<str:pk>/skip/", SkipDelivery.as_view(), name="api-delivery-skip"),
+    path("receivers/", Receivers.as_view(), name="api-receivers"),
+    path("receivers/<str:name>/pause/", PauseReceiver.as_view(), name="api-receiver-pause"),
+    path("receivers/<str:name>/resume/", ResumeReceiver.as_view(), name="api-receiver-resume"),
 ]
 
 urlpatterns = [

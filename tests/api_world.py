@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook
 from accounts.models import User
 from coupons import redeeming
 from coupons.models import Coupon, Redemption
+from events.models import Delivery
 from points.models import Entry
 from points.spending import spend
 from project.models import Checkout
@@ -29,7 +30,7 @@ _OURS = {"accounts", "account", "coupons", "points", "relay", "events", "project
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """A person with one of everything, and an endpoint."""
+    """A person with one of everything, an endpoint and a delivery."""
 
     owner: User
     coupon: Coupon
@@ -37,6 +38,7 @@ class World:
     spending: Entry
     checkout: Checkout
     endpoint: Endpoint
+    delivery: Delivery  # that is still to be run
 
     def place(self, call: Call) -> object:
         """Return what stands in a call's address."""
@@ -49,6 +51,9 @@ class World:
             "points": self.spending.pk,
             "checkouts": self.checkout.pk,
             "endpoints": self.endpoint.pk,
+            "events": self.delivery.event_id,
+            "deliveries": self.delivery.pk,
+            "receivers": self.delivery.receiver,
         }
         return places[call.path().split("/")[3]]
 
@@ -70,6 +75,8 @@ class World:
             "post api-endpoints": endpoint | {"event_types": ["accounts.user_registered"]},
             "patch api-endpoint": {"name": "Other"},
             "post api-endpoint-replay": {"since": "2026-01-01T00:00:00Z"},
+            "post api-delivery-skip": {"reason": "a test"},
+            "post api-receiver-pause": {"reason": "a test"},
         }
         return bodies.get(str(call), {})
 
@@ -100,7 +107,8 @@ def make_world() -> World:
         owner_email="o@example.com",
         sealed_secret=seal("x"),
     )
-    return World(owner, coupon, redemption, spending, checkout, endpoint)
+    delivery = Delivery.objects.filter(state="pending").earliest("pk")
+    return World(owner, coupon, redemption, spending, checkout, endpoint, delivery)
 
 
 def make_call(

@@ -56,14 +56,18 @@ def _skip_ids(
     by, reason = signed(by=by, reason=reason)
     skipped: list[int] = []
     for chunk in chunks(ids):
-        skipped += in_short_transaction(partial(_skip_chunk, chunk, states, by, reason))
+        skipped += in_short_transaction(partial(give_up, chunk, states, by, reason))
         progress(len(chunk))
     return skipped
 
 
-def _skip_chunk(
+def give_up(
     ids: Sequence[int], states: Collection[DeliveryState], by: str, reason: str
 ) -> list[int]:
+    """Skip those deliveries that are in one of the states, in the running transaction.
+
+    Return which were. Name and reason are `signed`.
+    """
     # The states are asked again, of locked rows: no worker can take one of these any more.
     chosen = list(
         Delivery.objects.filter(pk__in=ids, state__in=states).select_for_update().order_by("pk")

@@ -1,5 +1,6 @@
 """How the receivers are doing: backlog, age, rate and latency of each."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import ceil
@@ -7,7 +8,7 @@ from math import ceil
 from django.db.models import Count, Min, QuerySet
 from django.db.models.functions import Now
 
-from events.delivery.claimable import due_deliveries
+from events.delivery.claimable import known_types
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import Receiver, all_receivers
 
@@ -34,16 +35,47 @@ class ReceiverStatus:
     p95_s: float | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Due:
+    """What could be run now."""
+
+    count: int
+    oldest_age_s: float | None
+
+
+NOTHING_DUE = Due(count=0, oldest_age_s=None)
+
+
 def receiver_statuses() -> list[ReceiverStatus]:
-    """Return the status of every receiver this release has. The database's clock is used."""
-    counts = _unfinished_counts()
-    paused = set(
-        ReceiverState.objects.filter(paused_at__isnull=False).values_list("name", flat=True)
-    )
-    return [_status(r, counts.get(r.name, {}), r.name in paused) for r in all_receivers()]
+    """Return the status of every receiver this release has. The database's clock is used.
+
+    A handful of statements, and one more for each receiver that was done with something lately.
+    """
+    unfinished, due, done = unfinished_counts(), due_by_receiver(), _done_lately()
+    paused = paused_receivers()
+    return [
+        _status(
+            receiver,
+            unfinished.get(receiver.name, {}),
+            due.get(receiver.name, NOTHING_DUE),
+            done.get(receiver.name, 0),
+            paused=receiver.name in paused,
+        )
+        for receiver in all_receivers()
+    ]
 
 
-def _unfinished_counts() -> dict[str, dict[str, int]]:
+def paused_receivers() -> set[str]:
+    """Return the names of the receivers that are paused."""
+    paused = ReceiverState.objects.filter(paused_at__isnull=False)
+    return set(paused.values_list("name", flat=True))
+
+
+def unfinished_counts() -> dict[str, dict[str, int]]:
+    """Return how many deliveries are in each state that is not final, by receiver.
+
+    It costs what the backlog is long, not what history is.
+    """
     rows = Delivery.objects.filter(finished_at__isnull=True).values("receiver", "state")
     counts: dict[str, dict[str, int]] = {}
     for row in rows.annotate(count=Count("pk")).order_by():
@@ -51,44 +83,55 @@ def _unfinished_counts() -> dict[str, dict[str, int]]:
     return counts
 
 
-def _status(receiver: Receiver, counts: dict[str, int], paused: bool) -> ReceiverStatus:
-    due, oldest_due_age_s = (0, None) if paused else _due(receiver)
-    latencies = _latencies_s(receiver)
+def due_by_receiver() -> dict[str, Due]:
+    """Return what each receiver that is not paused could be given now; those with something."""
+    active = {receiver.name for receiver in all_receivers()} - paused_receivers()
+    due = Delivery.objects.filter(known_types(), receiver__in=active, due_at__lte=Now())
+    rows = due.values("receiver").annotate(count=Count("pk"), oldest=Min("due_at"), now=Min(Now()))
+    return {
+        row["receiver"]: Due(
+            count=row["count"],
+            oldest_age_s=max(0.0, round((row["now"] - row["oldest"]).total_seconds(), 3)),
+        )
+        for row in rows.order_by()
+    }
+
+
+def _done_lately() -> dict[str, int]:
+    rows = _finished([receiver.name for receiver in all_receivers()]).values("receiver")
+    return {row["receiver"]: row["count"] for row in rows.annotate(count=Count("pk")).order_by()}
+
+
+def _status(
+    receiver: Receiver, counts: dict[str, int], due: Due, done: int, *, paused: bool
+) -> ReceiverStatus:
+    latencies = _latencies_s(receiver) if done else []
     return ReceiverStatus(
         receiver=receiver.name,
         queue=receiver.queue,
         guarantee=receiver.guarantee,
         paused=paused,
-        due=due,
-        scheduled=counts.get(DeliveryState.PENDING, 0) - due,
+        due=due.count,
+        scheduled=max(0, counts.get(DeliveryState.PENDING, 0) - due.count),
         running=counts.get(DeliveryState.RUNNING, 0),
         waiting=counts.get(DeliveryState.WAITING, 0),
         dead=counts.get(DeliveryState.DEAD, 0),
-        oldest_due_age_s=oldest_due_age_s,
-        rate_per_s=round(_finished(receiver).count() / RATE_WINDOW_S, 3),
+        oldest_due_age_s=due.oldest_age_s,
+        rate_per_s=round(done / RATE_WINDOW_S, 3),
         p50_s=percentile(latencies, 0.50),
         p95_s=percentile(latencies, 0.95),
     )
 
 
-def _due(receiver: Receiver) -> tuple[int, float | None]:
-    row = due_deliveries(receiver).aggregate(
-        count=Count("pk"), oldest=Min("due_at"), now=Min(Now())
-    )
-    if not row["count"]:
-        return 0, None
-    return row["count"], max(0.0, round((row["now"] - row["oldest"]).total_seconds(), 3))
-
-
-def _finished(receiver: Receiver) -> QuerySet[Delivery]:
+def _finished(receivers: Sequence[str]) -> QuerySet[Delivery]:
     since = Now() - timedelta(seconds=RATE_WINDOW_S)
     return Delivery.objects.filter(
-        receiver=receiver.name, state=DeliveryState.DONE, finished_at__gte=since
+        receiver__in=receivers, state=DeliveryState.DONE, finished_at__gte=since
     )
 
 
 def _latencies_s(receiver: Receiver) -> list[float]:
-    newest = _finished(receiver).order_by("-finished_at")[:LATENCY_SAMPLE]
+    newest = _finished([receiver.name]).order_by("-finished_at")[:LATENCY_SAMPLE]
     times: list[tuple[datetime, datetime]] = list(
         newest.values_list("event__occurred_at", "finished_at")  # type: ignore[arg-type]
     )

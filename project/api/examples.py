@@ -11,13 +11,18 @@ CHECKOUT = "019ab5e0-3b07-7f90-8d2a-c5e41b7096d3"
 REDEMPTION = "019ab5e0-1f42-7a3c-8b1d-6f0e2d4c9a77"
 ENTRY = "019ab5e0-2a91-7e58-b0c4-93d1f8a6e205"
 ENDPOINT = "019ab5f1-90d7-7c25-a3e8-41b7c02f6d18"
-_EVENT = "019ab5f3-0c64-7d12-9e9b-5a80d3c1b4f6"
+EVENT = "019ab5f3-0c64-7d12-9e9b-5a80d3c1b4f6"
+DELIVERY = "4815162"
+RECEIVER = "coupons.issue_welcome_coupons"
 _MOMENT = "2026-11-23T09:30:00Z"
 _IDS = {  # by the first word of a path under /api/v1/
     "checkouts": CHECKOUT,
     "coupons": COUPON,
+    "deliveries": DELIVERY,
     "endpoints": ENDPOINT,
+    "events": EVENT,
     "points": ENTRY,
+    "receivers": RECEIVER,
     "redemptions": REDEMPTION,
     "users": PERSON,
 }
@@ -39,6 +44,40 @@ _ENDPOINT_STATE: dict[str, Any] = {
     "rests_until": None,
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
+}
+_DEAD: dict[str, Any] = {
+    "id": DELIVERY,
+    "event": EVENT,
+    "type": "accounts.user_registered",
+    "version": 1,
+    "key": PERSON,
+    "receiver": RECEIVER,
+    "target": "",
+    "queue": "coupons",
+    "state": "dead",
+    "attempts": 16,
+    "due_at": None,
+    "last_error": "OSError: The disk is full.",
+    "fingerprint": "5d1c3c0f8a9be2d4",
+    "finished_at": None,
+    "skipped_by": "",
+    "skip_reason": "",
+}
+_RECEIVER: dict[str, Any] = {
+    "name": RECEIVER,
+    "queue": "coupons",
+    "guarantee": "exactly_once",
+    "types": ["accounts.user_registered"],
+    "paused": False,
+    "due": 2,
+    "scheduled": 1,
+    "running": 1,
+    "waiting": 0,
+    "dead": 1,
+    "oldest_due_age_s": 0.214,
+    "rate_per_s": 3.2,
+    "p50_s": 0.112,
+    "p95_s": 0.354,
 }
 _SECRET = "whsec_…"  # noqa: S105  the form of one, for readers
 _USE = {"id": REDEMPTION, "code": COUPON, "order_ref": "A-1042", "discount": 499}
@@ -67,9 +106,26 @@ EXAMPLES: dict[str, Any] = {
     },
     "CouponValidation": {"valid": True, "discount": 499, "reason": None},
     "CouponValidationRequest": {"order_amount": 4990},
+    "Delivery": _DEAD,
+    "DeliveryDetail": {
+        **_DEAD,
+        "failures": [
+            {
+                "number": 16,
+                "started_at": _MOMENT,
+                "ended_at": "2026-11-23T09:30:05Z",
+                "error_class": "OSError",
+                "error_message": "The disk is full.",
+                "fingerprint": "5d1c3c0f8a9be2d4",
+                "release": "1.4.0",
+            }
+        ],
+    },
+    "DeliveryReplayRequest": {"reason": "There is room on the disk again."},
+    "DeliverySkipRequest": {"reason": "A test account."},
     "Endpoint": _ENDPOINT_STATE,
     "EndpointAttempt": {
-        "event": _EVENT,
+        "event": EVENT,
         "type": "accounts.user_registered",
         "state": "pending",
         "number": 1,
@@ -82,7 +138,17 @@ EXAMPLES: dict[str, Any] = {
     "EndpointReplayed": {"replayed": 12},
     "EndpointRequest": ENDPOINT_SETTINGS,
     "EndpointSecret": {"secret": _SECRET},
-    "EndpointTested": {"event": _EVENT},
+    "EndpointTested": {"event": EVENT},
+    "Event": {
+        "id": EVENT,
+        "type": "accounts.user_registered",
+        "version": 1,
+        "key": PERSON,
+        "data": {"user_id": PERSON, "inviter_id": None},
+        "occurred_at": _MOMENT,
+        "correlation_id": "7f0c3b1e-9a53-4f0e-8a3e-0d8f3c5d2b11",
+        "causation_id": None,
+    },
     "Me": {
         "id": PERSON,
         "email": "mei@example.com",
@@ -108,6 +174,16 @@ EXAMPLES: dict[str, Any] = {
         "reason": "",
     },
     "PointsSpendRequest": {"user": PERSON, "amount": 60, "order_ref": "A-1042"},
+    "ReceiverPause": {
+        "name": RECEIVER,
+        "paused": True,
+        "paused_at": _MOMENT,
+        "paused_by": "lin@example.com",
+        "pause_reason": "The rule is wrong.",
+    },
+    "ReceiverPauseRequest": {"reason": "The rule is wrong."},
+    "ReceiverResumeRequest": {"reason": "The rule is right again."},
+    "Receivers": {"next": None, "previous": None, "results": [_RECEIVER]},
     "Redemption": _USE,
     "Referral": {
         "registered_at": _MOMENT,

@@ -15,6 +15,7 @@ from accounts import services as accounts  # noqa: E402
 from accounts.models import User  # noqa: E402
 from coupons import redeeming  # noqa: E402
 from coupons.models import Coupon  # noqa: E402
+from events.models import Delivery, Event  # noqa: E402
 from points import spending  # noqa: E402
 from project import checkouts, demo  # noqa: E402
 from project.api import examples  # noqa: E402
@@ -71,6 +72,8 @@ def _make_what_examples_name(owner: User, service: User) -> dict[str, str]:
         examples.ENTRY: str(entry.pk),
         examples.ENDPOINT: str(endpoint.pk),
         examples.CHECKOUT: str(_start_checkout(service).pk),
+        examples.EVENT: str(Event.objects.earliest("pk").event_id),
+        examples.DELIVERY: str(Delivery.objects.get(state="dead").pk),
     }
 
 

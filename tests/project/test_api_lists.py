@@ -72,6 +72,22 @@ def add_attempts(owner: User, number: int) -> str:
     return str(endpoint.pk)
 
 
+def add_events(owner: User, number: int) -> str:
+    """Let something have happened."""
+    Event.objects.bulk_create(
+        Event(type="accounts.user_registered", version=1, key=str(each), data={})
+        for each in range(number)
+    )
+    return ""
+
+
+def add_deliveries(owner: User, number: int) -> str:
+    """Let receivers be owed events."""
+    for each in range(number):
+        new_delivery(new_endpoint("CRM"), key=f"{number}-{each}")
+    return ""
+
+
 def new_endpoint(name: str) -> Endpoint:
     """Return an endpoint that is not saved yet."""
     return Endpoint(name=name, url="https://crm.example/hooks", owner_email="owner@example.com")
@@ -101,6 +117,8 @@ LISTS: dict[str, Callable[[User, int], str]] = {
     "api-referrals": add_referrals,
     "api-endpoints": add_endpoints,
     "api-endpoint-attempts": add_attempts,
+    "api-events": add_events,
+    "api-deliveries": add_deliveries,
 }
 ONE_THING = {
     "api-me",
@@ -109,6 +127,9 @@ ONE_THING = {
     "api-my-points",
     "api-checkout",
     "api-endpoint",
+    "api-event",
+    "api-delivery",
+    "api-receivers",  # as many as are declared: see test_operations_api.py
 }
 GETS = {call.name: call for call in api_calls() if call.method == "get"}
 

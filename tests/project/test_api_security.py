@@ -3,6 +3,7 @@
 The calls are read from the addresses: a new one fails here until it is in the tables.
 """
 
+import re
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from coupons.models import CODE_LENGTH, Coupon, Redemption
+from events.models import Delivery, Event, ReceiverState
 from points.models import Entry, PointsAccount
 from project.models import Checkout
 from relay.endpoints import Endpoint
@@ -38,6 +40,12 @@ TO_OTHERS = {
     "post api-endpoint-test": STAFF_ALONE,
     "post api-endpoint-replay": STAFF_ALONE,
     "get api-endpoint-attempts": STAFF_ALONE,
+    "get api-event": STAFF_ALONE,
+    "get api-delivery": STAFF_ALONE,
+    "post api-delivery-replay": STAFF_ALONE,
+    "post api-delivery-skip": STAFF_ALONE,
+    "post api-receiver-pause": STAFF_ALONE,
+    "post api-receiver-resume": STAFF_ALONE,
 }
 FOR_EVERYONE = {"post api-registrations", "post api-tokens"}
 UNSIGNED = {"webhook-signature": ""}  # of risk decisions: their only credential
@@ -54,6 +62,8 @@ OPTIONAL = {
     "patch api-endpoint": {"url", "event_types", "owner_email", "max_attempts", "schedule_s"}
     | {"state"},
     "post api-endpoint-replay": {"until"},
+    "post api-delivery-replay": {"reason"},
+    "post api-receiver-resume": {"reason"},
 }
 OPERATORS = (
     "?user__password__startswith=a&user__is_staff=true&state__in=x&pk=1&id__lt=0&user=x"
@@ -168,7 +178,8 @@ def test_the_body_alone_would_have_been_taken(call: Call, world: World) -> None:
 
 def columns() -> set[str]:
     """Return the names of all columns and relations of what the API tells of."""
-    models = (User, Coupon, Redemption, Entry, PointsAccount, Checkout, Endpoint)
+    domain = (User, Coupon, Redemption, Entry, PointsAccount, Checkout)
+    models = (*domain, Endpoint, Event, Delivery, ReceiverState)
     fields = [field for model in models for field in model._meta.get_fields()]
     names = {field.name for field in fields}
     return names | {getattr(field, "attname", field.name) for field in fields}
@@ -184,7 +195,12 @@ def test_operators_in_the_query_filter_nothing(world: World) -> None:
         plain = make_call(call, world.place(call), by=caller)
         asked = make_call(call, world.place(call), by=caller, query=OPERATORS)
 
-        assert (asked.status_code, asked.json()) == (200, plain.json()), call
+        assert (asked.status_code, told(asked)) == (200, told(plain)), call
+
+
+def told(answer: Any) -> Any:
+    """Return what is told, but for the age of something that goes on ageing."""
+    return re.sub(r'"oldest_due_age_s":[\d.]+', "", answer.content.decode())
 
 
 # --- Headers and bodies ------------------------------------------------------------------------
