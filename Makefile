@@ -18,7 +18,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
 	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
 
-.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock fuzz schema audit
+.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock fuzz schema audit catalogue
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 # Pages, the admin and texts: what these do in the database, services do, and those run on both.
 ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
-		api_reference api_revalidation api_security api_tutorial bodies dev nul operations_api pages \
+		api_reference api_revalidation api_security api_tutorial bodies dev event_catalogue metrics nul operations_api pages \
 		settings translations seed_demo pains)) \
 	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
@@ -72,6 +72,11 @@ fuzz: $(VENV)/.requirements-dev ## fuzz every operation of the API on both datab
 # From the views; the same on every database. A test fails where it is not up to date.
 schema: $(VENV)/.requirements ## write docs/openapi.yaml anew
 	@USHER_VAR=var/check $(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+# From the declarations; a test fails where these are not up to date.
+catalogue: $(VENV)/.requirements ## write docs/event-catalogue.md and docs/asyncapi.json anew
+	@USHER_VAR=var/check $(BIN)/python manage.py event_catalog --format markdown > docs/event-catalogue.md
+	@USHER_VAR=var/check $(BIN)/python manage.py event_catalog --format asyncapi > docs/asyncapi.json
 
 check: $(VENV)/.requirements-dev ## format, lint, types, import contracts, migrations, deployment checks
 	$(BIN)/ruff format --check .

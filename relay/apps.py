@@ -19,6 +19,7 @@ class RelayConfig(AppConfig):
         import_module("relay.checks")
         import_module("relay.invariants")
         import_module("relay.explain")
+        import_module("relay.channels")
         schedule = import_module("events.queue").schedule
         schedule(
             "relay.time_out_checks",
