@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 
 from accounts import proxies
@@ -20,5 +21,5 @@ def check_trusted_proxies(
             hint="Write addresses or networks such as 10.0.0.1,10.1.0.0/16, no names or ports.",
             id="accounts.E001",
         )
-        for entry in proxies.mistyped()
+        for entry in proxies.mistyped(settings.TRUSTED_PROXIES)
     ]

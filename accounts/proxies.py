@@ -1,5 +1,6 @@
 """Whose X-Forwarded-For is believed: the proxies that TRUSTED_PROXIES names."""
 
+from collections.abc import Sequence
 from functools import cache
 from ipaddress import (
     IPv4Address,
@@ -15,9 +16,13 @@ from django.conf import settings
 
 def is_trusted(address: str) -> bool:
     """Tell whether this is a proxy of ours. What is no address is not."""
+    return is_within(address, settings.TRUSTED_PROXIES)
+
+
+def is_within(address: str, entries: Sequence[str]) -> bool:
+    """Tell whether an address is one of those, or in one of those networks."""
     parsed = _parse(address)
-    networks = _networks(tuple(settings.TRUSTED_PROXIES))
-    return parsed is not None and any(parsed in network for network in networks)
+    return parsed is not None and any(parsed in network for network in _networks(tuple(entries)))
 
 
 def nearest_client(forwarded_for: str, peer: str) -> str:
@@ -33,9 +38,9 @@ def nearest_client(forwarded_for: str, peer: str) -> str:
     return nearest
 
 
-def mistyped() -> list[str]:
-    """Return the entries of TRUSTED_PROXIES that name no address and no network."""
-    return [entry for entry in settings.TRUSTED_PROXIES if entry.strip() and not _network(entry)]
+def mistyped(entries: Sequence[str]) -> list[str]:
+    """Return the entries of a setting that name no address and no network."""
+    return [entry for entry in entries if entry.strip() and not _network(entry)]
 
 
 @cache

@@ -10,6 +10,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
+from events.tallies import Tally, TallyMark  # noqa: F401  # Django finds models here
+
 TYPE_LENGTH = 100
 RECEIVER_LENGTH = 100
 TARGET_LENGTH = 64

@@ -8,6 +8,8 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+from accounts.proxies import mistyped
+
 CHOICES = {
     "QUEUE_BROKER": ("orm", "redis"),
     "SIGNUP_EMAIL_VERIFICATION": ("optional", "mandatory"),
@@ -15,6 +17,7 @@ CHOICES = {
     "PASSWORD_HASHER": ("argon2", "cheap"),
     "LOG_FORMAT": ("console", "json"),
 }
+SHORTEST_TOKEN = 20  # characters
 # The first without the "WAL-reset" bug, which can damage a file that several processes write.
 SAFE_SQLITE = (3, 51, 3)
 
@@ -61,6 +64,28 @@ def check_public_url(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> 
             id="usher.E003",
         )
     ]
+
+
+@register
+def check_metrics(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E004, E005: who may read the metrics is said so that it means something."""
+    findings: list[CheckMessage] = [
+        Error(
+            f"METRICS_NETWORKS has {entry!r}, which is no IP address and no network.",
+            hint="Write addresses or networks such as 10.0.0.1,10.1.0.0/16, no names or ports.",
+            id="usher.E004",
+        )
+        for entry in mistyped(settings.METRICS_NETWORKS)
+    ]
+    if settings.METRICS_TOKEN and len(settings.METRICS_TOKEN) < SHORTEST_TOKEN:
+        findings.append(
+            Error(
+                f"METRICS_TOKEN has fewer than {SHORTEST_TOKEN} characters: it can be guessed.",
+                hint="Make one with `openssl rand -hex 32`.",
+                id="usher.E005",
+            )
+        )
+    return findings
 
 
 @register

@@ -336,6 +336,14 @@ RELAY_EXCLUDED_APPS: list[str] = []  # whose events stay in the house
 RISK_DECISION_SECRETS = env.list("RISK_DECISION_SECRETS", default=[])
 RISK_CHECK_DEADLINE_S = env.int("RISK_CHECK_DEADLINE_S", default=24 * 3600)
 
+# --- Metrics ------------------------------------------------------------------------------------
+
+# Who may read /metrics: whoever has the token, or comes from here. Nobody else, in production.
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+METRICS_NETWORKS = env.list(
+    "METRICS_NETWORKS", default=[] if PRODUCTION else ["127.0.0.0/8", "::1"]
+)
+
 # --- E-mail -----------------------------------------------------------------------------------
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")
@@ -393,7 +401,7 @@ SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 if PRODUCTION:
     SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
+    SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$", r"^metrics$"]
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True

@@ -5,7 +5,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
-from project import health, views
+from project import health, metrics, views
 from project.api.docs import DocsView, SchemaView
 from project.checkout_api import CheckoutDetail, Checkouts
 from project.deliveries_api import Deliveries, OneDelivery, ReplayDelivery, SkipDelivery
@@ -53,6 +53,7 @@ urlpatterns = [
     path("api/docs/", DocsView.as_view(), name="api-docs"),
     path("livez", health.livez, name="livez"),
     path("readyz", health.readyz, name="readyz"),
+    path("metrics", metrics.metrics, name="metrics"),
 ]
 
 handler400 = "project.failures.bad_request"
