@@ -29,7 +29,8 @@ _LINKS = ("activate_url", "password_reset_url", "signup_url")
 
 # By path: allauth's stages ask for the adapter while they are imported.
 _OUR_STAGES = {
-    "allauth.account.stages.EmailVerificationStage": "accounts.stages.ConfirmAddressStage"
+    "allauth.account.stages.EmailVerificationStage": "accounts.stages.ConfirmAddressStage",
+    "allauth.mfa.stages.AuthenticateStage": "accounts.stages.SecondFactorStage",
 }
 
 

@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
 
-import allauth.account.admin  # noqa: F401
+import allauth.account.admin
+import allauth.mfa.admin  # noqa: F401
 import knox.admin  # noqa: F401
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
@@ -16,7 +18,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from accounts import risk, services
+from accounts import risk, second_factor, services
 from accounts.closing import CloseReason, close_account
 from accounts.models import (
     AccountStatus,
@@ -39,7 +41,7 @@ from accounts.standing import AccountIsClosed, clear_account, flag_account
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
 
 # allauth and knox have registered theirs when they are imported above, before they are discovered.
-admin.site.unregister([EmailAddress, AuthToken])
+admin.site.unregister([EmailAddress, Authenticator, AuthToken])
 
 admin.site.register(ProcessedEvent, ProcessedEventAdmin)
 
@@ -106,7 +108,7 @@ class UserAdmin(DjangoUserAdmin[User]):
         (_("Permissions"), {"fields": _RIGHTS}),
     )
     change_password_form = PasswordForm
-    actions = ("flag", "clear", "close", "close_as_fraud")
+    actions = ("flag", "clear", "close", "close_as_fraud", "reset_second_factor")
 
     @admin.display(description=_("noticed at the sign-up"))
     def noticed(self, user: User) -> str:
@@ -147,6 +149,27 @@ class UserAdmin(DjangoUserAdmin[User]):
             request, queryset, "close_as_fraud", title, close_account, CloseReason.FRAUD
         )
 
+    def has_reset_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may take second factors off accounts."""
+        return request.user.has_perm("accounts.reset_second_factor")
+
+    @admin.action(
+        description=_("Take the second factor off the selected accounts"), permissions=["reset"]
+    )
+    def reset_second_factor(
+        self, request: HttpRequest, queryset: QuerySet[User]
+    ) -> TemplateResponse | None:
+        """Let people in again who lost their devices and their recovery codes."""
+
+        def change(user: User, note: str) -> bool:
+            _require_superuser_for_staff(request, user)
+            return second_factor.remove(user.pk)
+
+        title = _("Take the second factor off")
+        return apply_to_each(
+            self, request, queryset, action="reset_second_factor", title=str(title), change=change
+        )
+
     def _change(
         self,
         request: HttpRequest,
@@ -157,9 +180,7 @@ class UserAdmin(DjangoUserAdmin[User]):
         reason: str = BY_STAFF,
     ) -> TemplateResponse | None:
         def change(user: User, note: str) -> bool:
-            # As on its page: accounts that carry rights are for superusers.
-            if (user.is_staff or user.is_superuser) and not _is_superuser(request):
-                raise Refused(_("Only superusers change accounts of staff."))
+            _require_superuser_for_staff(request, user)
             try:
                 return service(user_id=user.pk, reason=reason, actor=request.user.pk, note=note)
             except AccountIsClosed as error:
@@ -300,6 +321,19 @@ class EmailAddressAdmin(ReadOnlyAdmin):
     actions = None
 
 
+@admin.register(Authenticator)
+class AuthenticatorAdmin(ReadOnlyAdmin):
+    """Who logs in with a second factor, and which; what proves it is shown to nobody."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    list_select_related = ("user",)
+    fields = ("user", "type", "created_at", "last_used_at")
+    search_fields = ("user__email",)
+    ordering = ("-pk",)
+    actions = None
+
+
 @admin.register(AuthToken)
 class AuthTokenAdmin(ReadOnlyAdmin):
     """Who has API tokens. A new password ends them."""
@@ -315,6 +349,12 @@ class AuthTokenAdmin(ReadOnlyAdmin):
 
 def _in_words(signals: Iterable[RiskSignal]) -> str:
     return ", ".join(f"{signal.get_kind_display()} ({signal.weight})" for signal in signals)
+
+
+def _require_superuser_for_staff(request: HttpRequest, user: User) -> None:
+    """Raise Refused, as on its page: accounts that carry rights are for superusers."""
+    if (user.is_staff or user.is_superuser) and not _is_superuser(request):
+        raise Refused(_("Only superusers change accounts of staff."))
 
 
 def _is_superuser(request: HttpRequest) -> bool:

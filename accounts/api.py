@@ -25,7 +25,9 @@ from accounts.authentication import (
     TokenAuthentication,
     authenticate,
     invalid_credentials,
+    pass_second_factor,
     require_within_limit,
+    second_factor_required,
 )
 from accounts.models import AccountStatus, User
 from api.caching import no_store
@@ -190,7 +192,8 @@ class Tokens(APIView):
             allow_blank=True,
             allow_null=True,
             write_only=True,
-            help_text="Of the second factor. Not looked at where the account has none.",
+            help_text="Of the authenticator app, or a recovery code. Not looked at where the "
+            "account has no second factor.",
         )
 
     @extend_schema_serializer(component_name="Token")
@@ -211,8 +214,16 @@ class Tokens(APIView):
         responses={
             201: Output,
             (400, PROBLEM): problem("A field was refused.", 400, "invalid"),
-            (401, PROBLEM): problem("Wrong address or password.", 401, "invalid_credentials"),
-            (403, PROBLEM): problem("The address is not confirmed.", 403, "email_unverified"),
+            (401, PROBLEM): problem(
+                "Wrong address, password or code, or no code where one is needed: `mfa_required`.",
+                401,
+                "invalid_credentials",
+            ),
+            (403, PROBLEM): problem(
+                "The address is not confirmed, or only sessions can be had.",
+                403,
+                "email_unverified",
+            ),
             (429, PROBLEM): problem("Too many attempts.", 429, "throttled"),
         },
         examples=[
@@ -220,20 +231,36 @@ class Tokens(APIView):
                 "Log in",
                 value={"email": "mei@example.com", "password": "a long enough one"},
                 request_only=True,
-            )
+            ),
+            OpenApiExample(
+                "With a second factor",
+                value={
+                    "email": "mei@example.com",
+                    "password": "a long enough one",
+                    "code": "492039",
+                },
+                request_only=True,
+            ),
         ],
     )
     def post(self, request: Request) -> Response:
-        """Return a token for `Authorization: Token …`."""
+        """Return a token for `Authorization: Token …`.
+
+        An account with a second factor needs `code`: of the authenticator app, or a recovery code,
+        each of which counts once. Without it the answer is 401 `mfa_required`.
+        """
         require_within_limit(request, "login")
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         given = data.validated_data
         user = authenticate(request._request, email=given["email"], password=given["password"])
+        passed = pass_second_factor(request._request, user=user, code=given.get("code") or "")
         try:
-            token, expires_at = services.issue_token(user=user)
+            token, expires_at = services.issue_token(user=user, passed_second_factor=passed)
         except services.MayNotLogIn:
             raise invalid_credentials() from None
+        except services.SecondFactorMissing:  # set up a moment ago
+            raise second_factor_required() from None
         output = self.Output({"token": token, "expires_at": expires_at})
         return Response(output.data, status=status.HTTP_201_CREATED)
 

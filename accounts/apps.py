@@ -17,6 +17,7 @@ class AccountsConfig(AppConfig):
             invariants,
             receivers,
             schema,
+            second_factor,
             signals,
         )
         from events.queue import schedule

@@ -1,5 +1,7 @@
 """Who calls the API: tokens, and the credentials one gets them for."""
 
+from typing import cast
+
 from allauth.account.adapter import get_adapter
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
@@ -8,10 +10,11 @@ from django.utils.translation import gettext as _
 from knox.auth import TokenAuthentication as KnoxTokenAuthentication
 from knox.crypto import hash_token
 from knox.models import AuthToken
+from rest_framework.authentication import SessionAuthentication as DRFSessionAuthentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied, Throttled
 from rest_framework.request import Request
 
-from accounts import limits, services, verification
+from accounts import limits, second_factor, services, verification
 from accounts.models import User
 
 
@@ -25,7 +28,23 @@ class TokenAuthentication(KnoxTokenAuthentication):  # type: ignore[misc]  # kno
             raise AuthenticationFailed(
                 _("This token is not valid. Get a new one."), code="invalid_token"
             )
+        if second_factor.is_required_of(found.user) and not second_factor.is_on(found.user):
+            raise second_factor_required()  # had before this was required of staff
         return found.user, found
+
+
+class SessionAuthentication(DRFSessionAuthentication):
+    """Django's sessions and their CSRF token; a member of staff's after the factor it owes."""
+
+    def authenticate(self, request: Request) -> tuple[User, None] | None:
+        """Return whose session it is, if anybody's. Raises AuthenticationFailed (401)."""
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = cast(User, found[0])
+        if second_factor.is_owed(request._request, user):
+            raise second_factor_required()
+        return user, None
 
 
 def require_within_limit(request: Request, action: str) -> None:
@@ -51,6 +70,46 @@ def authenticate(request: HttpRequest, *, email: str, password: str) -> User:
         )
     services.complete_waiting_registration(user=user)
     return user
+
+
+def pass_second_factor(request: HttpRequest, *, user: User, code: str) -> bool:
+    """Check the code of an account that has a second factor. Returns whether it has one.
+
+    Raises AuthenticationFailed (401), PermissionDenied (403) or Throttled (429).
+    """
+    if not second_factor.is_on(user):
+        if second_factor.is_required_of(user):
+            raise PermissionDenied(
+                _("Staff need a second factor here. Set one up on the page of your account first."),
+                code="mfa_setup_required",
+            )
+        return False
+    if not second_factor.takes_codes(user):
+        raise PermissionDenied(
+            _(
+                "This account logs in with a passkey, which no token can be had for. Log in to the "
+                "page, or set up an authenticator app there."
+            ),
+            code="mfa_sessions_only",
+        )
+    if not code.strip():
+        raise second_factor_required()
+    try:
+        second_factor.use_code(request, user=user, code=code)
+    except second_factor.WrongCode:
+        raise AuthenticationFailed(
+            _("This code is not right, or it was used before."), code="mfa_invalid"
+        ) from None
+    except second_factor.TooManyCodes as refusal:
+        raise Throttled(wait=refusal.seconds) from None
+    return True
+
+
+def second_factor_required() -> AuthenticationFailed:
+    """Return the answer to a login that lacks its second factor (401)."""
+    return AuthenticationFailed(
+        _("This account needs its second factor, too."), code="mfa_required"
+    )
 
 
 def invalid_credentials() -> AuthenticationFailed:

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from knox.models import AuthToken
 
 from accounts import emails, queries, risk
@@ -23,6 +24,11 @@ def export(user_id: UUID) -> dict[str, Any]:
             EmailAddress.objects.filter(user=user).values("email", "verified", "primary")
         ),
         "tokens": list(AuthToken.objects.filter(user=user).values("created", "expiry")),
+        "second_factors": list(  # their secrets are nobody's to read
+            Authenticator.objects.filter(user=user)
+            .order_by("pk")
+            .values("type", "created_at", "last_used_at")
+        ),
         "invited_by": _invitation(user_id),
         "people_invited": _people_invited(user_id),
         "status_changes": list(

@@ -24,6 +24,19 @@ def consume_mail(request: HttpRequest, email: str) -> bool:
     )
 
 
+def consume_code(request: HttpRequest, user_id: str) -> ratelimit.RateLimitUsage | None:
+    """Count one code of an account's second factor. None where there were too many wrong ones.
+
+    `rollback()` of what is returned takes it out of the count again: right ones do not count.
+    """
+    return ratelimit.consume(request, app=_APP, action="login_failed", key=_code_key(user_id))
+
+
+def seconds_to_wait_for_code(request: HttpRequest, user_id: str) -> int:
+    """Return after how many seconds another code of this account is looked at; at least 1."""
+    return seconds_to_wait(request, "login_failed", _code_key(user_id))
+
+
 def client_of(request: HttpRequest) -> str:
     """Return the network address that limits count by: of IPv6, the part that names a customer."""
     return str(ratelimit.get_ip(request))
@@ -44,6 +57,10 @@ def longest_wait(request: HttpRequest) -> int:
     key = request.POST.get("email", "").strip().lower() or None
     waits = (seconds_to_wait(request, action, key) for action in app_settings.RATE_LIMITS)
     return max([1, *waits])
+
+
+def _code_key(user_id: str) -> str:
+    return f"mfa-auth-user-{user_id}"  # as allauth counts passkeys of the account
 
 
 def _wait(request: HttpRequest, action: str, rate: ratelimit.Rate, key: str | None) -> int:

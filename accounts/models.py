@@ -135,6 +135,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         permissions: ClassVar = [
             ("flag_user", _("Can flag and clear accounts")),
             ("close_user", _("Can close accounts")),
+            ("reset_second_factor", _("Can take the second factor off accounts")),
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
-"""How the OpenAPI document describes tokens."""
+"""How the OpenAPI document describes tokens and sessions."""
 
 from typing import Any
 
+from drf_spectacular.authentication import SessionScheme as SpectacularSessionScheme
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
 
@@ -19,3 +20,9 @@ class TokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-ca
             "name": "Authorization",
             "description": "`Token <token>`, from `POST /api/v1/tokens/`.",
         }
+
+
+class SessionScheme(SpectacularSessionScheme):  # type: ignore[no-untyped-call]
+    """The cookie of a session."""
+
+    target_class = "accounts.authentication.SessionAuthentication"

@@ -17,7 +17,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 import codes
-from accounts import emails, risk, validators, verification
+from accounts import emails, risk, second_factor, validators, verification
 from accounts.closing import formerly
 from accounts.locks import lock_account, lock_with_inviter
 from accounts.models import (
@@ -51,6 +51,10 @@ class EmailTaken(Exception):
 
 class MayNotLogIn(Exception):
     """The account is closed or locked out. To people, credentials of nobody are the same."""
+
+
+class SecondFactorMissing(Exception):
+    """The account has a second factor by now, and it was not asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,14 +183,17 @@ def set_password(*, user: User, password: str | None) -> None:
         AuthToken.objects.filter(user=user).delete()
 
 
-def issue_token(*, user: User) -> tuple[str, datetime]:
+def issue_token(*, user: User, passed_second_factor: bool = False) -> tuple[str, datetime]:
     """Return a new API token and when it expires. Only its hash is stored.
 
-    Raises MayNotLogIn where the account was closed, or locked out, since its password was checked.
+    Raises MayNotLogIn where the account was closed, or locked out, since its password was checked,
+    and SecondFactorMissing where it has a second factor that was not passed.
     """
     with transaction.atomic():
         if not lock_account(user.pk).is_active:
             raise MayNotLogIn
+        if not passed_second_factor and second_factor.is_on(user):
+            raise SecondFactorMissing
         AuthToken.objects.filter(user=user, expiry__lte=timezone.now()).delete()
         stored, token = AuthToken.objects.create(user=user)
     return token, stored.expiry

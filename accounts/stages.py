@@ -1,18 +1,27 @@
-"""Where a login may stop: allauth's stage for addresses that are to be confirmed first."""
+"""Where a login may stop: allauth's stages, but for what they leave in the session."""
 
 from typing import Any
 
-from allauth.account.stages import EmailVerificationStage
+from allauth.account.stages import EmailVerificationStage, LoginStage
+from allauth.mfa.stages import AuthenticateStage
 
 from accounts.adapter import forget_address
 
 
-class ConfirmAddressStage(EmailVerificationStage):  # type: ignore[misc]  # allauth is not typed
-    """allauth's, but for what a login that stops here leaves in the session."""
+class _ForgetfulStage(LoginStage):  # type: ignore[misc]  # allauth is not typed
+    """What is kept of a login that stops here is the account's id."""
 
     def handle(self) -> tuple[Any, bool]:
-        """Send the link and stop, or go on. What is kept of the login is the account's id."""
+        """Stop, or go on, as allauth's does."""
         handled: tuple[Any, bool] = super().handle()
         forget_address(self.request.session)
         self.login.email = None  # it would be stored as well; any confirmed address will do
         return handled
+
+
+class ConfirmAddressStage(_ForgetfulStage, EmailVerificationStage):  # type: ignore[misc]
+    """Addresses that are to be confirmed first."""
+
+
+class SecondFactorStage(_ForgetfulStage, AuthenticateStage):  # type: ignore[misc]
+    """A code or a passkey after the password."""

@@ -6,6 +6,7 @@ from accounts import views
 
 urlpatterns = [
     path("i/<str:code>/", views.invite, name="invite"),
+    path("accounts/", views.account, name="account"),
     path("accounts/signup/", views.SignUpView.as_view(), name="account_signup"),
     path("accounts/close/", views.close, name="account_close"),
     path("accounts/export/", views.export, name="account_export"),

@@ -20,7 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 import codes
-from accounts import limits, queries, services
+from accounts import limits, queries, second_factor, services
 from accounts.closing import CloseReason, close_account
 from accounts.forms import ClosingForm, SignupForm
 from accounts.models import REFERRAL_CODE_LENGTH, User
@@ -72,6 +72,15 @@ def too_many_requests(request: HttpRequest) -> HttpResponse:
     response = render(request, "accounts/too_many_requests.html", {"seconds": seconds}, status=429)
     response["Retry-After"] = str(seconds)
     return response
+
+
+@never_cache
+@login_required
+@require_safe
+def account(request: HttpRequest) -> HttpResponse:
+    """Lead to everything a person can change about the account."""
+    context = {"has_second_factor": second_factor.is_on(cast(User, request.user))}
+    return render(request, "account/index.html", context)
 
 
 @never_cache

@@ -14,6 +14,7 @@ CHOICES = {
     "QUEUE_BROKER": ("orm", "redis"),
     "SIGNUP_EMAIL_VERIFICATION": ("optional", "mandatory"),
     "RATE_LIMITS": ("on", "off"),
+    "STAFF_MFA": ("optional", "required"),
     "PASSWORD_HASHER": ("argon2", "cheap"),
     "LOG_FORMAT": ("console", "json"),
 }

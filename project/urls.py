@@ -1,10 +1,10 @@
 """Every address of Usher. Apps bring their own; the ones that span apps are here."""
 
-from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
+from accounts import staff
 from project import health, metrics, views
 from project.api.docs import DocsView, SchemaView
 from project.checkout_api import CheckoutDetail, Checkouts
@@ -13,8 +13,7 @@ from project.events_api import Events, OneEvent
 from project.receivers_api import PauseReceiver, Receivers, ResumeReceiver
 from project.referrals_api import MyReferrals
 
-# The admin's own login would go round the rate limits and, later, the second factor.
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+staff.guard(admin.site)
 
 api_v1: list[URLPattern | URLResolver] = [
     path("", include("accounts.api_urls")),
@@ -40,6 +39,7 @@ urlpatterns = [
     path("wallet/", views.wallet, name="wallet"),
     path("", include("accounts.urls")),  # before allauth's: it replaces some of them
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
     path(
         ".well-known/change-password",
         RedirectView.as_view(pattern_name="account_change_password"),

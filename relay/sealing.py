@@ -1,42 +1,8 @@
-"""Secrets at rest: encrypted with keys derived from SECRET_KEY and SECRET_KEY_FALLBACKS."""
+"""The secrets of endpoints, sealed."""
 
-import base64
+from sealing import Sealer, Unreadable
 
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from django.conf import settings
+__all__ = ["Unreadable", "seal", "unseal"]
 
-_PURPOSE = b"relay.sealing"
-
-
-class Unreadable(Exception):
-    """A secret was sealed with a SECRET_KEY that is no longer known. Add it to
-    SECRET_KEY_FALLBACKS, or give the endpoint a new secret.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(" ".join((self.__doc__ or "").split()))
-
-
-def seal(secret: str) -> str:
-    """Return a secret encrypted, as text."""
-    return _fernets().encrypt(secret.encode()).decode()
-
-
-def unseal(sealed: str) -> str:
-    """Return a sealed secret. Raises Unreadable."""
-    try:
-        return _fernets().decrypt(sealed.encode()).decode()
-    except InvalidToken:
-        raise Unreadable from None
-
-
-def _fernets() -> MultiFernet:
-    keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(_derived(key)) for key in keys])
-
-
-def _derived(key: str) -> bytes:
-    derivation = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE)
-    return base64.urlsafe_b64encode(derivation.derive(key.encode()))
+_sealer = Sealer("relay.sealing")
+seal, unseal = _sealer.seal, _sealer.unseal

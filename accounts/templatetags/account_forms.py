@@ -11,7 +11,7 @@ register = template.Library()
 @register.inclusion_tag("accounts/form_fields.html")
 def form_fields(form: BaseForm) -> dict[str, Any]:
     """Render an error summary and the fields. The first refused field gets the focus."""
-    refused = [field for field in form if field.errors]
+    refused = [field for field in form.visible_fields() if field.errors]
     if refused:
         refused[0].field.widget.attrs["autofocus"] = True
     return {"form": form, "refused": refused}

@@ -66,9 +66,9 @@ def test_an_account_that_is_closed_while_it_logs_in_gets_no_token(
 ) -> None:
     issue_token = services.issue_token
 
-    def close_first(*, user: User) -> Any:
+    def close_first(*, user: User, passed_second_factor: bool) -> Any:
         close_account(user_id=mei.pk, reason=CloseReason.REQUESTED)
-        return issue_token(user=user)
+        return issue_token(user=user, passed_second_factor=passed_second_factor)
 
     monkeypatch.setattr(services, "issue_token", close_first)
     answer = log_in(api_client)

@@ -15,6 +15,7 @@ EXPORTED = {
     "accounts.RiskSignal.user": "account",
     "accounts.StatusChange.user": "account",
     "account.EmailAddress.user": "account",
+    "mfa.Authenticator.user": "account",
     "coupons.Coupon.user": "coupons",
     "coupons.IssueDecision.user": "coupons",
     "knox.AuthToken.user": "account",
