@@ -5,10 +5,12 @@ from typing import Any
 from uuid import UUID
 
 import allauth.account.admin
-import allauth.mfa.admin  # noqa: F401
+import allauth.mfa.admin
+import allauth.usersessions.admin  # noqa: F401
 import knox.admin  # noqa: F401
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
@@ -41,7 +43,7 @@ from accounts.standing import AccountIsClosed, clear_account, flag_account
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
 
 # allauth and knox have registered theirs when they are imported above, before they are discovered.
-admin.site.unregister([EmailAddress, Authenticator, AuthToken])
+admin.site.unregister([EmailAddress, Authenticator, UserSession, AuthToken])
 
 admin.site.register(ProcessedEvent, ProcessedEventAdmin)
 

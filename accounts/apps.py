@@ -9,7 +9,7 @@ class AccountsConfig(AppConfig):
     verbose_name = _("Accounts")
 
     def ready(self) -> None:
-        """Connect and register what accounts declares; have old risk signals cleared daily."""
+        """Connect and register what accounts declares; have what is over cleared daily."""
         from accounts import (  # noqa: F401
             checks,
             explain,
@@ -22,9 +22,8 @@ class AccountsConfig(AppConfig):
         )
         from events.queue import schedule
 
-        schedule(
-            "accounts.delete_expired_signals",
-            "accounts.risk.delete_expired_signals",
-            queue="accounts",
-            every_minutes=24 * 60,
-        )
+        for name, function in (
+            ("accounts.delete_expired_signals", "accounts.risk.delete_expired_signals"),
+            ("accounts.forget_ended_sessions", "accounts.sessions.forget_ended_sessions"),
+        ):
+            schedule(name, function, queue="accounts", every_minutes=24 * 60)

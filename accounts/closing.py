@@ -23,6 +23,7 @@ from accounts.models import (
     StatusSubject,
     User,
 )
+from accounts.sessions import forget_sessions
 from accounts.settling import request_settlement, settle_referrals
 from accounts.signals import AccountClosed, account_closed
 from events.envelope import Event
@@ -163,4 +164,5 @@ def _anonymise(user: User) -> None:
     user.user_permissions.clear()
     EmailAddress.objects.filter(user=user).delete()
     Authenticator.objects.filter(user=user).delete()
+    forget_sessions(user.pk)
     AuthToken.objects.filter(user=user).delete()

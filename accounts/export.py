@@ -5,6 +5,7 @@ from uuid import UUID
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from knox.models import AuthToken
 
 from accounts import emails, queries, risk
@@ -28,6 +29,11 @@ def export(user_id: UUID) -> dict[str, Any]:
             Authenticator.objects.filter(user=user)
             .order_by("pk")
             .values("type", "created_at", "last_used_at")
+        ),
+        "sessions": list(
+            UserSession.objects.filter(user=user)
+            .order_by("pk")
+            .values("created_at", "ip", "user_agent")
         ),
         "invited_by": _invitation(user_id),
         "people_invited": _people_invited(user_id),

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from accounts import views
+from accounts.sessions import SessionsView
 
 urlpatterns = [
     path("i/<str:code>/", views.invite, name="invite"),
@@ -10,5 +11,6 @@ urlpatterns = [
     path("accounts/signup/", views.SignUpView.as_view(), name="account_signup"),
     path("accounts/close/", views.close, name="account_close"),
     path("accounts/export/", views.export, name="account_export"),
+    path("accounts/sessions/", SessionsView.as_view(), name="usersessions_list"),
     path("accounts/email/", views.EmailView.as_view(), name="account_email"),
 ]

@@ -16,6 +16,7 @@ EXPORTED = {
     "accounts.StatusChange.user": "account",
     "account.EmailAddress.user": "account",
     "mfa.Authenticator.user": "account",
+    "usersessions.UserSession.user": "account",
     "coupons.Coupon.user": "coupons",
     "coupons.IssueDecision.user": "coupons",
     "knox.AuthToken.user": "account",
