@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "project.api.middleware.ProblemMiddleware",
     "project.nul.RefuseNulMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "project.headers.HeadersMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
