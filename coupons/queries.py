@@ -55,6 +55,12 @@ def coupons_of(user_id: UUID, limit: int = 50) -> list[CouponCard]:
     return [_card(coupon, now) for coupon in coupons[:limit]]
 
 
+def coupon_card(coupon_id: UUID) -> CouponCard | None:
+    """Return one coupon as its owner sees it, or None."""
+    coupon = Coupon.objects.filter(pk=coupon_id).select_related("campaign").first()
+    return _card(coupon, timezone.now()) if coupon else None
+
+
 def is_undecided(user_id: UUID) -> bool:
     """Tell whether a coupon is on its way: a campaign was live at sign-up and will yet decide.
 

@@ -1,13 +1,16 @@
-"""The admin's name, and django-q2's tables shown as what they are: doorbells, to read only."""
+"""The admin's name, mails, and django-q2's tables as what they are: doorbells, to read only."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
+from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 from django_q import admin as django_q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from events.admin import ReadOnlyAdmin
+from events.admin import PersonalAdmin, ReadOnlyAdmin
+from project.models import Mail
 
 admin.site.site_header = admin.site.site_title = admin.site.index_title = _("Usher")
 
@@ -45,3 +48,23 @@ for model, model_admin in _ADMINS.items():
     if admin.site.is_registered(model):  # django-q2 shows some only with some brokers
         admin.site.unregister(model)
         admin.site.register(model, model_admin)
+
+
+@admin.register(Mail)
+class MailAdmin(PersonalAdmin):
+    """What became of the mails about events."""
+
+    list_display = ("created_at", "user", "kind", "outcome", "reason", "answer", "message_id")
+    list_filter = ("kind", "outcome")
+    list_select_related = ("user",)
+    ordering = ("-pk",)
+    actions = None
+    search_help_text = _("Id of a user or an event, or e-mail address; whole")
+
+    def find(self, queryset: QuerySet[Mail], term: str) -> QuerySet[Mail]:
+        """Return the mails to an account, or about an event."""
+        try:
+            wanted = UUID(term)
+        except ValueError:
+            return queryset.filter(user__email=term.lower())
+        return queryset.filter(Q(user=wanted) | Q(event_id=wanted))

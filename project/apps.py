@@ -20,6 +20,7 @@ class ProjectConfig(AppConfig):
             invariants,
             receivers,
         )
+        from project.mails import receivers as mail_receivers  # noqa: F401
 
         for name, function, every_minutes in (
             # A look a day, in slices: see there.

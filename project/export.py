@@ -1,10 +1,10 @@
-"""What the project keeps of a person, to be given to them: their checkouts."""
+"""What the project keeps of a person, to be given to them: their checkouts and mails."""
 
 from typing import Any
 from uuid import UUID
 
 from accounts.queries import exporter
-from project.models import Checkout
+from project.models import Checkout, Mail
 
 
 @exporter("checkouts")
@@ -20,3 +20,10 @@ def export(user_id: UUID) -> list[dict[str, Any]]:
         }
         for checkout in Checkout.objects.filter(user=user_id).order_by("pk")
     ]
+
+
+@exporter("mails")
+def export_mails(user_id: UUID) -> list[dict[str, Any]]:
+    """Return which mails were sent, or were not, the oldest first. Their text is not kept."""
+    rows = Mail.objects.filter(user=user_id).order_by("pk")
+    return [dict(row) for row in rows.values("kind", "outcome", "reason", "created_at")]

@@ -1,4 +1,4 @@
-"""What spans apps and has to be remembered: checkouts, and the inbox of the project's receivers."""
+"""What spans apps and has to be remembered: checkouts, mails, and the inbox of its receivers."""
 
 from typing import Any, ClassVar
 
@@ -102,3 +102,86 @@ class ProcessedEvent(AbstractProcessedEvent):
 
     class Meta(AbstractProcessedEvent.Meta):
         abstract = False
+
+
+ANSWER_LENGTH = 255
+
+
+class MailKind(models.TextChoices):
+    """What a mail is about."""
+
+    WELCOME = "welcome", _("welcome")
+    COUPON = "coupon", _("coupon")
+    REWARD = "reward", _("reward")
+
+
+class MailOutcome(models.TextChoices):
+    """What became of a mail."""
+
+    SENT = "sent", _("sent")  # the mail server took it
+    WITHHELD = "withheld", _("withheld")  # it was not to be sent
+    REFUSED = "refused", _("refused")  # the mail server refuses the address for good
+
+
+class WithheldReason(models.TextChoices):
+    """Why a mail was not to be sent."""
+
+    ACCOUNT_CLOSED = "account_closed", _("the account is closed")
+    ACCOUNT_FLAGGED = "account_flagged", _("the account is under review")
+    ADDRESS_UNVERIFIED = "address_unverified", _("the address is not confirmed")
+    UNDELIVERABLE = "undeliverable", _("no mail can reach the address")
+    OUTDATED = "outdated", _("what it tells is no longer so")
+
+
+class Mail(models.Model):
+    """What became of the mail of one kind about one event. Neither its text nor its address."""
+
+    event_id = models.UUIDField(_("event id"))
+    kind = models.CharField(_("kind"), max_length=10, choices=MailKind)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        related_name="+",
+        verbose_name=_("account"),
+    )
+    outcome = models.CharField(_("outcome"), max_length=10, choices=MailOutcome)
+    reason = models.CharField(
+        _("reason"),
+        max_length=MAX_REASON_LENGTH,
+        blank=True,
+        help_text=_("A short code: why it was withheld, or the mail server's refusal."),
+    )
+    message_id = models.CharField(
+        _("message id"), max_length=255, help_text=_("Of the mail, the same however often it went.")
+    )
+    answer = models.CharField(
+        _("answer"),
+        max_length=ANSWER_LENGTH,
+        blank=True,
+        help_text=_("What the mail server said when it took the mail: its own id of it."),
+    )
+    created_at = models.DateTimeField(_("created at"), default=timezone.now)
+
+    class Meta:
+        verbose_name = _("mail")
+        verbose_name_plural = _("mails")
+        ordering = ("-id",)
+        constraints: ClassVar[list[Any]] = [
+            models.UniqueConstraint(
+                fields=["event_id", "kind"], name="project_mail_once_per_event_and_kind"
+            ),
+            models.CheckConstraint(
+                name="project_mail_kind_known", condition=Q(kind__in=MailKind.values)
+            ),
+            models.CheckConstraint(
+                name="project_mail_outcome_known", condition=Q(outcome__in=MailOutcome.values)
+            ),
+            models.CheckConstraint(
+                name="project_mail_says_why_not",
+                condition=Q(outcome=MailOutcome.SENT, reason="")
+                | (~Q(outcome=MailOutcome.SENT) & ~Q(reason="")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} ({self.outcome})"

@@ -364,6 +364,8 @@ METRICS_NETWORKS = env.list(
 # --- E-mail -----------------------------------------------------------------------------------
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")
+if _mail["EMAIL_BACKEND"] == "django.core.mail.backends.smtp.EmailBackend":
+    _mail["EMAIL_BACKEND"] = "project.mails.smtp.EmailBackend"
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Usher <no-reply@usher.test>")
 EMAIL_TIMEOUT_S = 3  # some mails are sent inside a request
 if django.VERSION >= (6, 1):

@@ -5,6 +5,9 @@ import os
 from tests.probe.hurry import set_clock
 
 set_clock()
+os.environ.setdefault(
+    "EMAIL_URL", "dummymail://"
+)  # of processes: tests themselves look into a list
 
 from project.settings import *  # noqa: E402, F403
 from project.settings import DATABASES, INSTALLED_APPS  # noqa: E402

@@ -366,7 +366,7 @@ def test_the_first_broken_link_counts_and_the_others_are_counted(
     what, _, _ = verdict("--user", "b@example.com")
 
     assert f"{WELCOME_RECEIVER} is dead" in what
-    assert what.endswith(" (Not done besides: 3.)")
+    assert what.endswith(" (Not done besides: 4.)")
 
 
 def test_an_inviter_sees_what_is_late_about_the_people_invited(person: User) -> None:

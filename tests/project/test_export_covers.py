@@ -23,6 +23,7 @@ EXPORTED = {
     "points.PointsAccount.user": "points",
     "points.RewardDecision.inviter": "points",
     "project.Checkout.user": "checkouts",
+    "project.Mail.user": "mails",
 }
 
 # What tells of no more than who worked here or called the API, or of nobody at all.
