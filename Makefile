@@ -29,7 +29,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 # Pages, the admin and texts: what these do in the database, services do, and those run on both.
 ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
-		api_reference api_revalidation api_security api_tutorial bodies dev event_catalogue headers metrics nul operations_api pages \
+		api_reference api_revalidation api_security api_tutorial bodies dev event_catalogue headers live metrics nul operations_api pages \
 		settings smtp translations seed_demo pains)) \
 	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving second_factor_pages sessions mail_parts)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
@@ -104,6 +104,8 @@ messages: $(VENV)/.requirements ## bring the Chinese catalogue in line with the 
 bench: $(VENV)/.requirements-dev ## run the benchmarks; each prints JSON
 	$(BIN)/python -m benchmarks.signup_under_backlog
 	$(BIN)/python -m benchmarks.signup_to_wallet
+	$(BIN)/python -m benchmarks.click_to_coupon
+	$(BIN)/python -m benchmarks.open_wallets
 
 recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes a quarter of an hour, prints JSON
 	$(BIN)/python -m benchmarks.recovery --database=sqlite

@@ -90,7 +90,11 @@ class RiskDecided:
 
 
 user_registered = EventSignal(
-    "accounts.user_registered", version=1, data=UserRegistered, key="user_id"
+    "accounts.user_registered",
+    version=1,
+    data=UserRegistered,
+    key="user_id",
+    concerns=["inviter_id"],
 )
 
 account_flagged = EventSignal(
@@ -106,11 +110,19 @@ account_closed = EventSignal(
 )
 
 referral_approved = EventSignal(
-    "accounts.referral_approved", version=1, data=ReferralApproved, key="invitee_id"
+    "accounts.referral_approved",
+    version=1,
+    data=ReferralApproved,
+    key="invitee_id",
+    concerns=["inviter_id"],
 )
 
 referral_voided = EventSignal(
-    "accounts.referral_voided", version=1, data=ReferralVoided, key="invitee_id"
+    "accounts.referral_voided",
+    version=1,
+    data=ReferralVoided,
+    key="invitee_id",
+    concerns=["inviter_id"],
 )
 
 referral_settlement_requested = EventSignal(

@@ -68,6 +68,7 @@ def server(processes: int = 1, **environment: str) -> Iterator[int]:
         free.bind((HOST, 0))
         port = free.getsockname()[1]
     arguments = ["project.asgi:application", "--port", str(port), "--no-access-log"]
+    arguments += ["--ws-max-size", "1024", "--ws-per-message-deflate", "false"]  # as `make run`
     with _process("-m", "uvicorn", *arguments, "--workers", str(processes), **environment):
         deadline = time.monotonic() + 30
         while not _answers(port):

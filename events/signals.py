@@ -34,20 +34,27 @@ class EventSignal(Signal, Generic[D]):
     `handler(sender, event, **kwargs)`. A `@background_receiver` gets a delivery that survives.
     """
 
-    def __init__(self, type: str, *, version: int, data: type[D], key: str) -> None:
+    def __init__(
+        self, type: str, *, version: int, data: type[D], key: str, concerns: Sequence[str] = ()
+    ) -> None:
         """Declare `type` ("app.past_tense"), the class of its data, and the field that orders it.
 
-        Raises ImproperlyConfigured where the type is declared twice or `data` lacks the key.
+        `concerns` are fields that name further people whose open pages show what happened.
+        Raises ImproperlyConfigured where the type is declared twice or `data` lacks a field.
         """
         super().__init__()
-        if not is_dataclass(data) or key not in data.__dataclass_fields__:
-            raise ImproperlyConfigured(f"{type}: data must be a dataclass with the field {key!r}.")
+        for field in (key, *concerns):
+            if not is_dataclass(data) or field not in data.__dataclass_fields__:
+                raise ImproperlyConfigured(
+                    f"{type}: data must be a dataclass with the field {field!r}."
+                )
         if _signals.setdefault(type, self) is not self:
             raise ImproperlyConfigured(f"The event type {type!r} is declared twice.")
         self.type = type
         self.version = version
         self.data_class = data
         self.key_field = key
+        self.concerned_fields = tuple(concerns)
         self.lifts: dict[int, Lift] = {}  # by the version they lift from
         # The background receivers connected here, with their queues: each is owed a delivery.
         self.queues_by_receiver: dict[str, str] = {}

@@ -196,6 +196,12 @@ CACHES = {
     },
 }
 
+# --- Open pages ---------------------------------------------------------------------------------
+
+# Each web process tells its own pages: nothing crosses from one to another but the event log.
+CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+LIVE_MAX_SOCKETS = env.int("LIVE_MAX_SOCKETS", default=600)  # per web process
+
 # --- Queues -----------------------------------------------------------------------------------
 
 QUEUE_BROKER = env.str("QUEUE_BROKER", default="orm")

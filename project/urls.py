@@ -37,6 +37,7 @@ api_v1: list[URLPattern | URLResolver] = [
 urlpatterns = [
     path("", views.landing, name="landing"),
     path("wallet/", views.wallet, name="wallet"),
+    path("wallet/parts/", views.wallet_parts, name="wallet-parts"),
     path("", include("accounts.urls")),  # before allauth's: it replaces some of them
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),

@@ -1,17 +1,16 @@
 """The pages that span apps: landing and wallet."""
 
 from django.contrib.auth.decorators import login_required
-from django.contrib.messages import get_messages
-from django.contrib.messages.storage.base import BaseStorage
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import redirect, render
 from django.templatetags.static import static
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import conditional_page, require_safe
 
 from accounts.models import User
 from coupons.queries import Offer, live_offer
 from points.queries import points_per_invitation
+from project.live import socket_path
 from project.wallet import wallet_of
 
 
@@ -37,21 +36,29 @@ def favicon(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 def wallet(request: HttpRequest) -> HttpResponse:
-    """Show a person's coupons, points and invite link. It reloads itself while one is underway."""
+    """Show a person's coupons, points and invite link. With JavaScript it stays up to date."""
+    person = _person(request)
+    context = {"wallet": wallet_of(person), "live_socket": socket_path(request)}
+    return render(request, "project/wallet.html", context)
+
+
+@require_safe
+@never_cache
+@conditional_page
+def wallet_parts(request: HttpRequest) -> HttpResponse:
+    """Return the parts of an open wallet as they are now; 304 where the page has them already.
+
+    The page says whose it is. 403 where that person is not logged in any more.
+    """
+    if not request.user.is_authenticated or str(request.user.pk) != request.GET.get("of"):
+        return HttpResponseForbidden()
+    return render(request, "project/wallet_parts.html", {"wallet": wallet_of(_person(request))})
+
+
+def _person(request: HttpRequest) -> User:
     if not isinstance(request.user, User):
-        raise TypeError("login_required let somebody through who is not a User.")
-    shown = wallet_of(request.user)
-    response = render(request, "project/wallet.html", {"wallet": shown})
-    if shown.looks_again:
-        _keep_messages(request)
-    return response
-
-
-def _keep_messages(request: HttpRequest) -> None:
-    """Show them again next time: a page that reloads itself must not wipe what was to be read."""
-    messages = get_messages(request)
-    if isinstance(messages, BaseStorage):
-        messages.used = False
+        raise TypeError("Somebody who is not a User was let through.")
+    return request.user
 
 
 def _if_other(offer: Offer | None, than: Offer | None) -> Offer | None:

@@ -1,7 +1,8 @@
 """What a person's wallet shows, read from coupons, points and accounts: they know nothing of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import segno
 from django.db.models import Exists, OuterRef
@@ -15,9 +16,19 @@ from points.queries import EntryLine, Summary, entries_of, summary_of, undeliver
 from points.rewards import RewardDecision, RuleKind
 from project.invited import InvitedPerson, describe, referrals_by
 
-LOOK_AGAIN_FOR = timedelta(seconds=30)  # after a registration; then patience is the better advice
-
 INVITED_SHOWN = 10  # people
+USUAL_WAIT_S = 10  # so long something may be on its way before the page says that it is late
+# How often an open page asks, by how long it has been waiting. Later, only each minute: as ever.
+LOOK_AFTER_S = {USUAL_WAIT_S: 1, 60: 3, 600: 15}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underway:
+    """What is still to be decided about, for which people signed up."""
+
+    count: int  # of sign-ups, from 1
+    is_late: bool  # one of them takes longer than usual
+    look_after_s: int | None  # when an open page should ask again; None: when it would anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,23 +41,13 @@ class Wallet:
     invite_url: str
     invite_qr: str  # the same as a QR code: an SVG to put into the page
     invited: list[InvitedPerson]  # the latest first
-    coupon_is_underway: bool
-    rewards_underway: int  # people who signed up through the link, not decided about so far
-    looks_again: bool  # whether the page should reload itself: something is about to arrive
-
-    @property
-    def something_is_late(self) -> bool:
-        """Tell whether something has been on its way for longer than usual."""
-        underway = self.coupon_is_underway or self.rewards_underway > 0
-        return underway and not self.looks_again
+    coupon_underway: Underway | None  # None: there is nothing to come
+    rewards_underway: Underway | None  # for people who signed up through the link
 
 
 def wallet_of(user: User) -> Wallet:
     """Return a person's wallet as it is now."""
-    coupon_is_underway = is_undecided(user.pk)
-    undecided = _undecided_referrals(user)
     link = invite_url(user.referral_code)
-    waited_for = undecided + ([user.registered_at] if coupon_is_underway else [])
     return Wallet(
         coupons=coupons_of(user.pk),
         points=summary_of(user.pk),
@@ -57,9 +58,8 @@ def wallet_of(user: User) -> Wallet:
             describe(referral)
             for referral in referrals_by(user.pk).order_by("-invitee")[:INVITED_SHOWN]
         ],
-        coupon_is_underway=coupon_is_underway,
-        rewards_underway=len(undecided),
-        looks_again=any(map(_is_fresh, waited_for)),
+        coupon_underway=_underway([user.registered_at] if is_undecided(user.pk) else []),
+        rewards_underway=_underway(_undecided_referrals(user)),
     )
 
 
@@ -82,5 +82,14 @@ def _undecided_referrals(user: User) -> list[datetime | None]:
     return [registered_at[invitee_id] for invitee_id in undelivered_among(registered_at)]
 
 
-def _is_fresh(registered_at: datetime | None) -> bool:
-    return registered_at is not None and timezone.now() - registered_at < LOOK_AGAIN_FOR
+def _underway(registered_at: Iterable[datetime | None]) -> Underway | None:
+    now = timezone.now()
+    ages_s = [(now - at).total_seconds() for at in registered_at if at]
+    if not ages_s:
+        return None
+    intervals = (every_s for until_s, every_s in LOOK_AFTER_S.items() if min(ages_s) < until_s)
+    return Underway(
+        count=len(ages_s),
+        is_late=max(ages_s) >= USUAL_WAIT_S,
+        look_after_s=next(intervals, None),
+    )

@@ -35,11 +35,11 @@ async function share(button) {
   }
 }
 
-for (const button of document.querySelectorAll("[data-copy]")) {
-  button.hidden = false;
-  button.addEventListener("click", () => copy(button));
-}
+document.addEventListener("click", ({ target }) => { // also on buttons that come later
+  const button = target.closest("[data-copy], [data-share]");
+  if (button?.dataset.copy) copy(button);
+  else if (button) share(button);
+});
 for (const button of document.querySelectorAll("[data-share]")) {
   button.hidden = !navigator.share;
-  button.addEventListener("click", () => share(button));
 }

@@ -83,8 +83,8 @@ def worker(*queues: str, **overrides: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @contextmanager
 def web_server(**overrides: str) -> Iterator[str]:
-    """Run the web server; return its address once it answers."""
-    port = free_port()
+    """Run the web server, at PORT or a free one; return its address once it answers."""
+    port = int(overrides.get("PORT", free_port()))
     address = f"http://127.0.0.1:{port}"
     arguments = [
         "project.asgi:application",

@@ -1,10 +1,13 @@
 """The wallet shows what is there, and says what is still on its way."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.conf import settings
+from django.test import AsyncRequestFactory, Client, RequestFactory
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
@@ -17,6 +20,7 @@ from events.operations.replay import replay
 from events.operations.selection import Selection
 from points.queries import REWARD_RECEIVER
 from points.rewards import RewardRule
+from project import views
 from project.wallet import qr_code
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
@@ -24,7 +28,7 @@ from tests.registrations import make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-REFRESH = 'http-equiv="refresh"'
+LATE = "longer than usual"
 PASSWORD = "a long enough one"
 
 
@@ -41,10 +45,18 @@ def wallet_of(user: User) -> str:
     return client.get("/wallet/").content.decode()
 
 
-def long_ago(*people: User) -> None:
-    """Let people have registered a minute ago."""
-    when = timezone.now() - timedelta(minutes=1)
+def long_ago(*people: User, seconds: int = 60) -> None:
+    """Let people have registered some time ago."""
+    when = timezone.now() - timedelta(seconds=seconds)
     User.objects.filter(pk__in=[person.pk for person in people]).update(registered_at=when)
+
+
+def parts_of(user: User, client: Client | None = None, **headers: str) -> Any:
+    """Ask for the parts of a person's open wallet."""
+    if client is None:
+        client = Client()
+        client.force_login(user)
+    return client.get("/wallet/parts/", {"of": str(user.pk)}, headers=headers)
 
 
 def test_a_coupon_that_is_on_its_way_and_then_there(drain: Drain) -> None:
@@ -56,9 +68,10 @@ def test_a_coupon_that_is_on_its_way_and_then_there(drain: Drain) -> None:
     after = wallet_of(user)
 
     assert "on its way" in before
-    assert REFRESH in before
+    assert 'data-look-after="1"' in before
+    assert LATE not in before
     assert "on its way" not in after
-    assert REFRESH not in after
+    assert "data-look-after" not in after
     assert Coupon.objects.get(user=user).code in after
     assert "Winter welcome" in after
     assert "10% off" in after
@@ -75,21 +88,42 @@ def test_points_that_are_on_their_way_and_then_there(drain: Drain) -> None:
     after = wallet_of(inviter)
 
     assert "on their way" in before
-    assert REFRESH in before
+    assert 'data-look-after="1"' in before
     assert "on their way" not in after
-    assert REFRESH not in after
+    assert "data-look-after" not in after
     assert "1,250" in after
 
 
-def test_what_takes_long_is_said_without_reloading_for_ever() -> None:
+@pytest.mark.parametrize(
+    ("waited_s", "is_late", "asks"),
+    [
+        (2, False, 'data-look-after="1"'),
+        (20, True, 'data-look-after="3"'),
+        (120, True, 'data-look-after="15"'),
+        (1200, True, ""),
+    ],
+)
+def test_the_longer_something_takes_the_less_often_a_page_asks(
+    waited_s: int, is_late: bool, asks: str
+) -> None:
     make_campaign()
     inviter = register("mei@example.com")
     friend = register("friend@example.com", inviter)
-    long_ago(inviter, friend)
+    long_ago(inviter, friend, seconds=waited_s)
 
     for html in (wallet_of(inviter), wallet_of(friend)):
-        assert REFRESH not in html
-        assert "longer than usual" in html
+        assert (LATE in html) == is_late
+        assert asks in html
+        assert ("data-look-after" in html) == bool(asks)
+
+
+def test_a_page_reloads_by_itself_for_nobody() -> None:
+    make_campaign()
+
+    html = wallet_of(register("mei@example.com"))
+
+    assert "http-equiv" not in html
+    assert f'<noscript><a href="{reverse("wallet")}">Look again</a></noscript>' in html
 
 
 def test_a_campaign_that_was_made_later_with_an_earlier_start_promises_nothing(
@@ -137,27 +171,75 @@ def test_what_is_dead_is_late_and_not_lost() -> None:
     long_ago(inviter, friend)
 
     for html in (wallet_of(inviter), wallet_of(friend)):
-        assert REFRESH not in html
         assert "It is not lost" in html
 
 
-def test_a_reload_does_not_wipe_what_was_to_be_read(client: Client, drain: Drain) -> None:
-    make_campaign()
-    typed = {"email": "mei@example.com", "password1": PASSWORD, "referral_code": "23456789"}
-
-    landed = client.post("/accounts/signup/", typed, follow=True)
-    reloaded = client.get("/wallet/")
+def test_an_open_page_gets_the_parts_that_a_reload_would_show(drain: Drain) -> None:
+    make_campaign(name="Winter welcome")
+    RewardRule.objects.create(version=1, points=1250)
+    inviter = register("mei@example.com")
+    register("friend@example.com", inviter)
     drain()
-    settled = client.get("/wallet/")
-    later = client.get("/wallet/")
 
-    sentence = "nobody was credited"
-    assert [sentence in answer.content.decode() for answer in (landed, reloaded, settled)] == [
-        True,
-        True,
-        True,
-    ]
-    assert sentence not in later.content.decode()
+    parts, page = parts_of(inviter).content.decode(), wallet_of(inviter)
+
+    sections = re.findall(r"<section id=.*?</section>", parts, re.DOTALL)
+    assert len(sections) == 3
+    assert all(section in page for section in sections)
+    assert Coupon.objects.get(user=inviter).code in parts
+    assert "1,250" in parts
+
+
+def test_what_a_page_has_already_is_not_sent_again(drain: Drain) -> None:
+    make_campaign()
+    user = register("mei@example.com")
+    client = Client()
+    client.force_login(user)
+
+    first = parts_of(user, client)
+    same = parts_of(user, client, if_none_match=first["ETag"])
+    drain()
+    other = parts_of(user, client, if_none_match=first["ETag"])
+
+    assert (first.status_code, same.status_code, other.status_code) == (200, 304, 200)
+    assert same.content == b""
+    for answer in (first, same, other):
+        assert {"no-store", "private"} <= set(answer["Cache-Control"].split(", "))
+
+
+def test_the_parts_of_a_wallet_are_for_whose_page_it_is_and_who_is_logged_in() -> None:
+    mei, lin = make_person(), make_person()
+    client = Client()
+
+    anonymous = parts_of(mei, client)
+    nobody = client.get("/wallet/parts/", {"of": "None"})
+    client.force_login(lin)
+    others = parts_of(mei, client)
+    nobodys = client.get("/wallet/parts/")
+
+    answers = (anonymous, nobody, others, nobodys)
+    assert [answer.status_code for answer in answers] == [403] * 4
+    assert all(b"<section" not in answer.content for answer in answers)
+
+
+def test_no_text_is_in_the_scripts() -> None:
+    for name in ("live.js", "wallet.js"):
+        code = (settings.BASE_DIR / "static" / name).read_text()
+        code = re.sub(r"(^|\s)//.*", "", code)
+        texts = {text for text in re.findall(r'"([^"\n]*)"', code) if " " in text}
+        assert texts <= {" ", "use strict", "[data-copy], [data-share]"}
+
+
+def test_only_a_server_that_has_sockets_is_asked_for_one(rf: RequestFactory) -> None:
+    user = make_person()
+    answers = []
+    for factory in (rf, AsyncRequestFactory()):
+        request = factory.get("/wallet/")
+        request.user = user
+        answers.append(views.wallet(request).content.decode())
+
+    assert 'data-socket=""' in answers[0]
+    assert 'data-socket="/ws/live/"' in answers[1]
 
 
 def test_the_invite_link_is_there_to_copy() -> None:
@@ -206,8 +288,9 @@ def test_a_full_wallet_costs_no_more_queries_than_a_small_one(
         make_coupon(make_campaign(), user)
     client.force_login(user)
 
-    with django_assert_max_num_queries(16):
-        client.get("/wallet/")
+    for path in ("/wallet/", f"/wallet/parts/?of={user.pk}"):
+        with django_assert_max_num_queries(16):
+            assert client.get(path).status_code == 200
 
 
 def test_the_invite_link_is_drawn_as_a_qr_code() -> None:

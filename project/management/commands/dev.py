@@ -123,7 +123,9 @@ def _web(port: int) -> Child:
     # Who the client is, TRUSTED_PROXIES decides; uvicorn would believe anyone on this machine.
     options = ["--host", HOST, "--port", str(port), "--log-level", "warning", "--no-proxy-headers"]
     stopping = ["--timeout-graceful-shutdown", "5"]
-    return Child("web", [*uvicorn, *options, *stopping], _environment(port))
+    # Pages say nothing over their sockets, and hear little: nothing to buffer or compress.
+    sockets = ["--ws-max-size", "1024", "--ws-per-message-deflate", "false"]
+    return Child("web", [*uvicorn, *options, *stopping, *sockets], _environment(port))
 
 
 def _worker(port: int) -> Child:
