@@ -39,21 +39,23 @@ class Wallet:
     points: Summary
     entries: list[EntryLine]
     invite_url: str
-    invite_qr: str  # the same as a QR code: an SVG to put into the page
     invited: list[InvitedPerson]  # the latest first
     coupon_underway: Underway | None  # None: there is nothing to come
     rewards_underway: Underway | None  # for people who signed up through the link
 
+    @property
+    def invite_qr(self) -> str:
+        """The invite link as a QR code. Drawn on demand: it is half of the work, and never new."""
+        return qr_code(self.invite_url)
+
 
 def wallet_of(user: User) -> Wallet:
     """Return a person's wallet as it is now."""
-    link = invite_url(user.referral_code)
     return Wallet(
         coupons=coupons_of(user.pk),
         points=summary_of(user.pk),
         entries=entries_of(user.pk),
-        invite_url=link,
-        invite_qr=qr_code(link),
+        invite_url=invite_url(user.referral_code),
         invited=[
             describe(referral)
             for referral in referrals_by(user.pk).order_by("-invitee")[:INVITED_SHOWN]
