@@ -8,9 +8,10 @@ import ipaddress
 import os
 import socket
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from functools import cache
+from typing import Any
 
 from django.conf import settings
 
@@ -54,6 +55,11 @@ def allowed_addresses(host: str, port: int, *, deadline: float) -> list[str]:
     return allowed
 
 
+def look_up(host: str, port: int, **options: Any) -> Future[Any]:
+    """Begin to look a name up; `options` and the result are those of socket.getaddrinfo."""
+    return _resolvers().submit(socket.getaddrinfo, host, port, **options)
+
+
 def is_allowed(text: str) -> bool:
     """Tell whether an IP address is public, or in a network that a setting allows."""
     address = ipaddress.ip_address(text.partition("%")[0])
@@ -78,7 +84,7 @@ def _embedded(address: Address) -> list[Address]:
 
 def _resolve(host: str, port: int, deadline: float) -> list[str]:
     """Look a name up, which by itself has no time limit."""
-    looked_up = _resolvers().submit(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+    looked_up = look_up(host, port, type=socket.SOCK_STREAM)
     try:
         found = looked_up.result(_left_s(deadline))
     except FutureTimeoutError:

@@ -18,6 +18,7 @@ from relay import services
 from relay.endpoints import Endpoint, default_schedule
 from relay.models import ProcessedEvent
 from relay.risk import ReceivedMessage, RiskCheck
+from relay.transport import transports
 from relay.validation import relayable_signals
 
 REPLAY_DAYS = 1
@@ -44,6 +45,9 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         if "event_types" in self.fields:  # whoever may only look gets no fields
             choices = [(signal.type, signal.type) for signal in relayable_signals()]
             self.fields["event_types"].choices = choices  # type: ignore[attr-defined]
+            self.fields["url"].help_text = _(
+                "The scheme chooses the transport: %(schemes)s. A password is kept, not shown."
+            ) % {"schemes": ", ".join(f"{scheme}://" for scheme in sorted(transports()))}
 
     def clean(self) -> dict[str, Any] | None:
         """Ask the services' own rules, field by field."""

@@ -1,20 +1,26 @@
-"""What a transport is: one module in `relay.transports` with SCHEMES and `send`.
+"""What a transport is: one module in `relay.transports` with SCHEMES, `check` and `send`.
 
     SCHEMES = ("amqp", "amqps")
 
+    def check(url: SplitResult) -> None: ...
+
     def send(destination: Destination, batch: Sequence[Message]) -> list[Result]: ...
 
-`send` returns one result for each message it tried, in order; those after were not tried. No two
-messages of a batch have the same key. It begins nothing after `destination.begin_until`, and ends
-within TOTAL_S of its last beginning.
+`check` raises BadURL for what can't be sent to. `send` returns one result for each message it
+tried, in order; those after were not tried. No two messages of a batch have the same key. It begins
+nothing after `destination.begin_until`, and ends within TOTAL_S of its last beginning.
 """
 
 import pkgutil
+import ssl
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from urllib.parse import urlsplit
+from types import ModuleType
+from urllib.parse import SplitResult, parse_qs, urlsplit
+
+from django.utils.translation import gettext as _
 
 TOTAL_S = 15.0  # of one exchange with another system, from the look-up of its name to its answer
 EXCERPT_LENGTH = 500
@@ -53,17 +59,56 @@ Result = Failed | None
 Send = Callable[[Destination, Sequence[Message]], list[Result]]
 
 
+class BadURL(ValueError):
+    """A URL can't be sent to. The text is a whole sentence for whoever typed it."""
+
+
 @cache
-def transports() -> dict[str, Send]:
-    """Return every transport's `send`, by scheme."""
+def transports() -> dict[str, ModuleType]:
+    """Return every transport, by scheme."""
     package = import_module("relay.transports")
     modules = [
         import_module(f"{package.__name__}.{module.name}")
         for module in pkgutil.iter_modules(package.__path__)
     ]
-    return {scheme: module.send for module in modules for scheme in module.SCHEMES}
+    return {scheme: module for module in modules for scheme in module.SCHEMES}
 
 
 def transport_for(url: str) -> Send:
     """Return how to send to a URL. Raises KeyError where no transport has its scheme."""
-    return transports()[urlsplit(url).scheme]
+    send: Send = transports()[urlsplit(url).scheme].send
+    return send
+
+
+def options(url: SplitResult, **defaults: str) -> dict[str, str]:
+    """Return what a URL says behind `?`, by name, or else the default. Raises BadURL for others."""
+    try:
+        given = parse_qs(url.query, keep_blank_values=True, strict_parsing=bool(url.query))
+    except ValueError:
+        raise BadURL(_("What is behind ? is not of the form name=value.")) from None
+    unknown = sorted(given.keys() - defaults.keys())
+    if unknown:
+        raise BadURL(
+            _("A URL with %(scheme)s:// has no option %(unknown)s; it has: %(known)s.")
+            % {
+                "scheme": url.scheme,
+                "unknown": ", ".join(unknown),
+                "known": ", ".join(sorted(defaults)) or "-",
+            }
+        )
+    return {**defaults, **{name: values[-1] for name, values in given.items()}}
+
+
+def unreachable(url: SplitResult, error: BaseException) -> Failed:
+    """Return that an exchange broke off, and on what."""
+    text = f"{url.hostname}: {type(error).__name__}: {error}"
+    return Failed(text=text[:EXCERPT_LENGTH], is_unreachable=True)
+
+
+@cache
+def tls() -> ssl.SSLContext:
+    """Return the context of every TLS connection: it trusts whom the system trusts.
+
+    OpenSSL's SSL_CERT_FILE and SSL_CERT_DIR name others, such as a company's own authority.
+    """
+    return ssl.create_default_context()

@@ -14,9 +14,8 @@ from events.signals import EventSignal, all_signals
 from relay.addresses import is_allowed
 from relay.endpoints import MAX_ATTEMPTS, MAX_WAIT_S, URL_LENGTH
 from relay.signals import endpoint_disabled, test_requested
-from relay.transport import transports
+from relay.transport import BadURL, transports
 
-_WEBHOOK_SCHEMES = {"https", "http"}
 _INTERNAL = {endpoint_disabled, test_requested}
 
 
@@ -37,8 +36,10 @@ def relayable_signals() -> list[EventSignal[Any]]:
 def clean_location(text: str) -> Location:
     """Return a URL that can be sent to. Raises ValidationError (code `invalid_url`)."""
     url = _split(text)
-    if url.scheme in _WEBHOOK_SCHEMES:
-        _require_webhook(url)
+    try:
+        transports()[url.scheme].check(url)
+    except BadURL as error:
+        raise _invalid(str(error)) from None
     password = unquote(url.password or "")
     user, _at, place = url.netloc.rpartition("@")
     netloc = f"{user.partition(':')[0]}@{place}" if user else place
@@ -98,15 +99,6 @@ def _split(text: str) -> SplitResult:
         raise _invalid(_("The URL names no host."))
     _require_allowed(url.hostname)
     return url
-
-
-def _require_webhook(url: SplitResult) -> None:
-    if url.scheme == "http" and not settings.RELAY_ALLOW_HTTP:
-        raise _invalid(_("Webhooks are sent to https:// only."))
-    if "@" in url.netloc:
-        raise _invalid(_("A webhook's URL has no user and password: messages are signed."))
-    if url.fragment:
-        raise _invalid(_("A webhook's URL has no part behind #."))
 
 
 def _require_allowed(host: str) -> None:

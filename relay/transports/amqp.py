@@ -1,21 +1,29 @@
-"""RabbitMQ: amqp://user@host:5672/vhost?exchange=NAME. What is published must exist there.
+"""RabbitMQ: amqp://user@host:5672/vhost?exchange=NAME, amqps:// with TLS. The exchange is theirs.
 
 The routing key is the event's type. A message counts when the broker has confirmed it, and has
 routed it to a queue. (https://www.rabbitmq.com/docs/confirms)
 """
 
-import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import AMQPError, NackError, UnroutableError
+from pika.exceptions import AMQPConnectionError, AMQPError, NackError, UnroutableError
 
 from relay.addresses import AddressRefused, allowed_addresses
-from relay.transport import Destination, Failed, Message, Result
+from relay.transport import (
+    TOTAL_S,
+    Destination,
+    Failed,
+    Message,
+    Result,
+    options,
+    tls,
+    unreachable,
+)
 
 SCHEMES = ("amqp", "amqps")
 DEFAULT_EXCHANGE = "usher"
@@ -27,12 +35,18 @@ _PERSISTENT = 2
 _PORTS = {"amqp": 5672, "amqps": 5671}
 
 
+def check(url: SplitResult) -> None:
+    """Refuse what is no place in a RabbitMQ. Raises BadURL."""
+    _exchange(url)
+
+
 def send(destination: Destination, batch: Sequence[Message]) -> list[Result]:
     """Publish the messages one after the other, each confirmed."""
-    url = urlsplit(destination.url)
+    url, deadline = urlsplit(destination.url), time.monotonic() + TOTAL_S
     results: list[Result] = []
     try:
-        with BlockingConnection(_parameters(url)) as connection:
+        with BlockingConnection(connection_parameters(url)) as connection:
+            _end_at(deadline, connection)
             channel = connection.channel()
             channel.confirm_delivery()
             for message in batch:
@@ -41,8 +55,7 @@ def send(destination: Destination, batch: Sequence[Message]) -> list[Result]:
                 results.append(_publish(channel, _exchange(url), message))
     except (AMQPError, OSError, AddressRefused) as error:
         if len(results) < len(batch):
-            text = f"{url.hostname}: {type(error).__name__}: {error}"
-            results.append(Failed(text=text, is_unreachable=True))
+            results.append(unreachable(url, error))
     return results
 
 
@@ -68,15 +81,29 @@ def _publish(channel: BlockingChannel, exchange: str, message: Message) -> Resul
 
 
 def _exchange(url: SplitResult) -> str:
-    return parse_qs(url.query).get("exchange", [DEFAULT_EXCHANGE])[0]
+    return options(url, exchange=DEFAULT_EXCHANGE)["exchange"]
 
 
-def _parameters(url: SplitResult) -> pika.ConnectionParameters:
+def _end_at(deadline: float, connection: BlockingConnection) -> None:
+    """Break a connection off at the deadline, also where its peer sends heartbeats and no more.
+
+    A timer of BlockingConnection's own does not fire while it waits for a confirm; one of the
+    connection below it does, which is how pika's limit for blocked connections works.
+    """
+    inner = connection._impl
+    error = AMQPConnectionError(f"no complete answer within {TOTAL_S:g} s")
+    inner._adapter_call_later(
+        max(0, deadline - time.monotonic()), lambda: inner._terminate_stream(error)
+    )
+
+
+def connection_parameters(url: SplitResult) -> pika.ConnectionParameters:
+    """Return how to connect to a checked address. Raises AddressRefused, and OSError."""
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
     address = allowed_addresses(host, port, deadline=time.monotonic() + CONNECT_S)[0]
-    tls: dict[str, Any] = {}
+    secured: dict[str, Any] = {}
     if url.scheme == "amqps":
-        tls["ssl_options"] = pika.SSLOptions(ssl.create_default_context(), host)
+        secured["ssl_options"] = pika.SSLOptions(tls(), host)
     return pika.ConnectionParameters(
         host=address,
         port=port,
@@ -88,5 +115,5 @@ def _parameters(url: SplitResult) -> pika.ConnectionParameters:
         stack_timeout=CONNECT_S,
         blocked_connection_timeout=BLOCKED_S,
         heartbeat=HEARTBEAT_S,
-        **tls,
+        **secured,
     )

@@ -9,20 +9,40 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
-from standardwebhooks.webhooks import Webhook
+from django.utils.translation import gettext as _
 
 from relay.addresses import AddressRefused, open_socket
-from relay.transport import EXCERPT_LENGTH, TOTAL_S, Destination, Failed, Message, Result
+from relay.signing import signed_headers
+from relay.transport import (
+    EXCERPT_LENGTH,
+    TOTAL_S,
+    BadURL,
+    Destination,
+    Failed,
+    Message,
+    Result,
+    tls,
+    unreachable,
+)
 
 SCHEMES = ("https", "http")
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_RETRY_AFTER_S = 24 * 3600.0
 
 _ASKS_FOR_TIME = {408, 429, 503}
+
+
+def check(url: SplitResult) -> None:
+    """Refuse what webhooks are not sent to. Raises BadURL."""
+    if url.scheme == "http" and not settings.RELAY_ALLOW_HTTP:
+        raise BadURL(_("Webhooks are sent to https:// only."))
+    if "@" in url.netloc:
+        raise BadURL(_("A webhook's URL has no user and password: messages are signed."))
+    if url.fragment:
+        raise BadURL(_("A webhook's URL has no part behind #."))
 
 
 def send(destination: Destination, batch: Sequence[Message]) -> list[Result]:
@@ -40,16 +60,6 @@ def send(destination: Destination, batch: Sequence[Message]) -> list[Result]:
     finally:
         connection.close()
     return results
-
-
-def signed_headers(message: Message, secrets: Sequence[str], at: datetime) -> dict[str, str]:
-    """Return the headers that prove a message to come from us, one signature per secret."""
-    signatures = [Webhook(s).sign(message.id, at, message.body.decode()) for s in secrets]
-    return {
-        "webhook-id": message.id,
-        "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": " ".join(signatures),
-    }
 
 
 class Connection(http.client.HTTPConnection):
@@ -104,12 +114,7 @@ class Connection(http.client.HTTPConnection):
 
 
 def _connection_to(url: SplitResult) -> Connection:
-    return Connection(url.hostname or "", url.port, _tls() if url.scheme == "https" else None)
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
+    return Connection(url.hostname or "", url.port, tls() if url.scheme == "https" else None)
 
 
 def _is_away(results: Sequence[Result]) -> bool:
@@ -126,7 +131,7 @@ def _post(
         return Failed(text=str(error), is_unreachable=True)
     except (OSError, http.client.HTTPException, ValueError) as error:
         connection.close()
-        return Failed(text=f"{url.hostname}: {type(error).__name__}: {error}", is_unreachable=True)
+        return unreachable(url, error)
 
 
 def _exchange(

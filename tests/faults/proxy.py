@@ -7,6 +7,7 @@ set applies to connections that are open already, too.
 import asyncio
 import random
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -34,9 +35,10 @@ class Conditions:
 class Link:
     """The running proxy, as a test sees it."""
 
-    def __init__(self, host: str, port: int) -> None:
-        """Take where the link leads to."""
+    def __init__(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Take where the link leads to, and how its near end is encrypted."""
         self.target = (host, port)
+        self._tls = tls
         self.conditions = Conditions()
         self.opened = 0
         self._open: set[asyncio.StreamWriter] = set()
@@ -101,7 +103,7 @@ class Link:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
 
-        server = await asyncio.start_server(accept, sock=self._listener)
+        server = await asyncio.start_server(accept, sock=self._listener, ssl=self._tls)
         await self._stop.wait()
         server.close()
         self._reset_all()
@@ -181,9 +183,9 @@ def _reset(writer: asyncio.StreamWriter) -> None:
 
 
 @contextmanager
-def link_to(host: str, port: int) -> Iterator[Link]:
+def link_to(host: str, port: int, tls: ssl.SSLContext | None = None) -> Iterator[Link]:
     """Run a block with a healthy link to a server; it ends with the block."""
-    link = Link(host, port)
+    link = Link(host, port, tls)
     try:
         yield link
     finally:

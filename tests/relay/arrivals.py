@@ -1,4 +1,4 @@
-"""A thousand events of some people, and whether all of them arrived as they must."""
+"""Many events of some people, and whether all of them arrived as they must."""
 
 from django.db import transaction
 
@@ -10,9 +10,9 @@ from tests.registrations import make_people
 PEOPLE, EVENTS_EACH = 50, 20
 
 
-def register_many() -> list[Event[UserRegistered]]:
+def register_many(count: int = PEOPLE) -> list[Event[UserRegistered]]:
     """Publish many events of some people, by turns."""
-    people = make_people(PEOPLE) * EVENTS_EACH
+    people = make_people(count) * EVENTS_EACH
     with transaction.atomic():
         return user_registered.publish_many(
             [UserRegistered(user_id=person.pk, inviter_id=None) for person in people]

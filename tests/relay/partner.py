@@ -83,9 +83,9 @@ class Partner:
 
 
 @contextmanager
-def running(tls: SSLContext | None = None) -> Iterator[Partner]:
-    """Run a server on 127.0.0.1 during a block."""
-    server = Server(("127.0.0.1", 0), Handler)
+def running(tls: SSLContext | None = None, port: int = 0) -> Iterator[Partner]:
+    """Run a server on 127.0.0.1 during a block; port 0 is any free one."""
+    server = Server(("127.0.0.1", port), Handler)
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True)
     scheme = "https" if tls else "http"

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from relay.sealing import unseal
 from tests.conftest import Drain
 from tests.relay.conftest import Register, Subscribe
 from tests.relay.partner import Partner, Received
+from tests.servers.process import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,10 +24,10 @@ TEXT = Path(__file__).parents[2].joinpath("docs/integrations.md").read_text()
 NODE = shutil.which("node")
 
 
-def example(language: str) -> str:
-    """Return the one example in a language."""
+def example(language: str, about: str = "") -> str:
+    """Return the one example in a language, of those that begin by telling what they are about."""
     codes: list[str] = re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
-    [code] = codes
+    [code] = [code for code in codes if ("# zeromq" in code) == (about == "zeromq")]
     return code
 
 
@@ -99,3 +101,20 @@ def test_the_example_has_the_fields_of_an_event(sent: tuple[str, Received]) -> N
     shown, *_ = re.findall(r"```json\n(.*?)```", TEXT, re.S)
 
     assert json.loads(shown).keys() == json.loads(received.body).keys()
+
+
+def test_the_example_of_a_zeromq_socket_takes_events(
+    drain: Drain, subscribe: Subscribe, register: Register
+) -> None:
+    names: dict[str, Any] = {}
+    exec(example("python", about="zeromq"), names)  # noqa: S102  # our own text
+    kept: list[Any] = []
+    port = free_port()
+    endpoint = subscribe(f"zmq+tcp://127.0.0.1:{port}")
+    arguments = (f"tcp://127.0.0.1:{port}", unseal(endpoint.sealed_secret), kept.append)
+    threading.Thread(target=names["serve"], args=arguments, daemon=True).start()
+    event = register()
+
+    drain()
+
+    assert [each["id"] for each in kept] == [str(event.id)]

@@ -1,57 +1,26 @@
 """Webhooks over TLS: the certificate must be that of the name, whichever address is called."""
 
-import datetime as dt
-import socket
-import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from events.models import Attempt
-from relay.transports import webhook
+from relay.transport import tls
 from tests.conftest import Drain
+from tests.relay.certificates import (
+    NAME,
+    certificate_for,
+    context_with,
+    name_this_machine,
+    trust,
+)
 from tests.relay.conftest import Register, Subscribe
 from tests.relay.partner import Partner, running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-NAME = "hooks.example"
 Serve = Callable[[str], Partner]
-
-
-def certificate_for(name: str, directory: Path) -> Path:
-    """Write a self-signed certificate with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = directory / f"{name}.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
 
 
 @pytest.fixture
@@ -61,14 +30,13 @@ def serve(_at_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
     def run(name: str) -> Partner:
         path = certificate_for(name, tmp_path)
-        own = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        own.load_cert_chain(path)
-        monkeypatch.setattr(webhook, "_tls", lambda: ssl.create_default_context(cafile=path))
-        block = running(own)
+        trust(path, monkeypatch)
+        block = running(context_with(path))
         open_ones.append(block)
         return block.__enter__()
 
     yield run
+    tls.cache_clear()
     for block in open_ones:
         block.__exit__(None, None, None)
 
@@ -76,12 +44,7 @@ def serve(_at_home: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 @pytest.fixture
 def _named(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the name lead to this machine."""
-    real = socket.getaddrinfo
-
-    def resolve(host: str, *args: Any, **options: Any) -> Any:
-        return real("127.0.0.1" if host == NAME else host, *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    name_this_machine(monkeypatch)
 
 
 def url_of(partner: Partner) -> str:

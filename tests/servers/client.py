@@ -19,7 +19,7 @@ DIRECTORY = "USHER_TEST_SERVERS"
 ANSWER_S = 120.0
 CLOSE_S = 60.0
 VALKEY_DATABASES = 16
-DEFAULT_PORTS = {"postgres": 5432, "valkey": 6379}
+DEFAULT_PORTS = {"kafka": 9092, "nats": 4222, "postgres": 5432, "valkey": 6379}
 
 
 class HostFailed(Exception):

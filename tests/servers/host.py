@@ -15,12 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
+from tests.servers.kafka import Kafka
+from tests.servers.nats import Nats
 from tests.servers.postgres import Postgres
 from tests.servers.process import HOST, ServerProcess, die_with_parent, remove_tree
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.valkey import Valkey
 
 KINDS: dict[str, type[ServerProcess]] = {
+    "kafka": Kafka,
+    "nats": Nats,
     "postgres": Postgres,
     "rabbitmq": RabbitMQ,
     "valkey": Valkey,

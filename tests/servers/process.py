@@ -184,11 +184,13 @@ def hand_over(path: Path) -> None:
 
 
 def within_reach(package: Path, software: Path) -> Path:
-    """Return a package where the servers' user can run its programs, copied there if need be."""
+    """Return a package, or a program, where the servers' user can run it, copied if need be."""
     if os.getuid() != 0 or all(p.stat().st_mode & 0o001 for p in package.parents):
         return package
     copy = software / package.name
-    if not copy.exists():
+    if not copy.exists() and package.is_file():
+        shutil.copy2(package, copy)
+    elif not copy.exists():
         shutil.copytree(package, copy, symlinks=True)
     return copy
 
