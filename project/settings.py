@@ -357,6 +357,8 @@ RELAY_ALLOW_HTTP = env.bool("RELAY_ALLOW_HTTP", default=False)  # for developmen
 RELAY_EXCLUDED_APPS: list[str] = []  # whose events stay in the house
 # With which those who decide about risks sign (whsec_…); two while one replaces the other.
 RISK_DECISION_SECRETS = env.list("RISK_DECISION_SECRETS", default=[])
+# For so long ids of messages that came in are known, and not applied again.
+RELAY_INBOX_DAYS = env.int("RELAY_INBOX_DAYS", default=90)
 RISK_CHECK_DEADLINE_S = env.int("RISK_CHECK_DEADLINE_S", default=24 * 3600)
 
 # --- Metrics ------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Endpoints and risk checks in the admin site. A secret is shown once: when it was just made."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -7,16 +8,20 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.cache import patch_cache_control
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
-from relay import services
+from relay import consuming, services
 from relay.endpoints import Endpoint, default_schedule
 from relay.models import ProcessedEvent
+from relay.parked import ParkedMessage
 from relay.risk import ReceivedMessage, RiskCheck
 from relay.transport import transports
 from relay.validation import relayable_signals
@@ -98,7 +103,13 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
             return
         created = services.create_endpoint(**values)
         obj.pk = created.endpoint.pk
-        self._show(request, created.endpoint, created.secret)
+        obj.new_secret = created.secret  # for the answer to this request alone
+
+    def response_add(
+        self, request: HttpRequest, obj: Endpoint, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        """Show a new endpoint's secret."""
+        return self._show(request, [(obj, obj.new_secret)], is_rotated=False)
 
     def delete_model(self, request: HttpRequest, obj: Endpoint) -> None:
         """Delete through the services."""
@@ -131,10 +142,10 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
             self._tell(request, endpoint, _("A test event is on its way; see its attempts."))
 
     @admin.action(description=_("Give a new secret"), permissions=["change"])
-    def rotate(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> None:
+    def rotate(self, request: HttpRequest, queryset: QuerySet[Endpoint]) -> HttpResponse:
         """Give each a new secret, and show it."""
-        for endpoint in queryset:
-            self._show(request, endpoint, services.rotate_secret(endpoint_id=endpoint.pk))
+        shown = [(each, services.rotate_secret(endpoint_id=each.pk)) for each in queryset]
+        return self._show(request, shown, is_rotated=True)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may send events once more."""
@@ -148,9 +159,21 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
             count = services.replay_endpoint(endpoint_id=endpoint.pk, since=since)
             self._tell(request, endpoint, _("%(count)d events replayed.") % {"count": count})
 
-    def _show(self, request: HttpRequest, endpoint: Endpoint, secret: str) -> None:
-        text = _("Its secret, shown this once: %(secret)s") % {"secret": secret}
-        self._tell(request, endpoint, text, messages.WARNING)
+    def _show(
+        self, request: HttpRequest, shown: Sequence[tuple[Endpoint, str]], *, is_rotated: bool
+    ) -> HttpResponse:
+        """Answer with secrets, in a page that nothing keeps: no cookie, session or cache."""
+        page = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": ngettext("The new secret", "The new secrets", len(shown)),
+            "shown": shown,
+            "is_rotated": is_rotated,
+            "back": reverse("admin:relay_endpoint_changelist"),
+        }
+        answer = TemplateResponse(request, "admin/relay/endpoint/secrets.html", page)
+        patch_cache_control(answer, no_store=True)
+        return answer
 
     def _tell(
         self, request: HttpRequest, endpoint: Endpoint, text: Any, level: int = messages.SUCCESS
@@ -175,6 +198,38 @@ class ReceivedMessageAdmin(ReadOnlyAdmin):
     list_display = ("message_id", "received_at")
     search_fields = ("message_id__exact",)
     search_help_text = _("Message id, whole")
+
+
+@admin.register(ParkedMessage)
+class ParkedMessageAdmin(ReadOnlyAdmin):
+    """What came from brokers and could not be taken: to be taken again, or deleted."""
+
+    list_display = ("id", "source", "place", "error", "parked_at")
+    list_filter = ("source",)
+    search_fields = ("place", "error")
+    fields = ("source", "place", "error", "parked_at", "content_type", "attributes", "excerpt")
+    actions = ("take_again",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Leave it to Django's permission: what is of no use is deleted."""
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
+
+    def has_take_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may have messages taken again."""
+        return request.user.has_perm("relay.change_parkedmessage")
+
+    @admin.display(description=_("beginning of the body"))
+    def excerpt(self, parked: ParkedMessage) -> str:
+        """Return the beginning of the body."""
+        return parked.excerpt
+
+    @admin.action(description=_("Take again"), permissions=["take"])
+    def take_again(self, request: HttpRequest, queryset: QuerySet[ParkedMessage]) -> None:
+        """Take each once more; what works is parked no longer."""
+        taken = sum(consuming.take_again(parked) for parked in queryset)
+        left = queryset.count()
+        text = _("%(taken)d taken, %(left)d still parked.") % {"taken": taken, "left": left}
+        self.message_user(request, text, messages.WARNING if left else messages.SUCCESS)
 
 
 admin.site.register(ProcessedEvent, ProcessedEventAdmin)

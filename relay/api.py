@@ -1,103 +1,28 @@
-"""The relay over the API: endpoints for staff, and answers of other systems."""
+"""Endpoints over the API, for staff."""
 
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import Http404
-from django.utils.translation import gettext_lazy
-from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
+from drf_spectacular.utils import extend_schema, extend_schema_serializer
 from rest_framework import generics, permissions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.queries import accounts_by_id
 from api.caching import no_store, no_store_of_post, revalidated
 from api.fields import (
     StrictCharField,
     StrictDateTimeField,
     StrictIntegerField,
     StrictSerializer,
-    UserIdField,
 )
 from api.idempotency import idempotent
-from api.openapi import PROBLEM, problem
 from events.models import Attempt
-from relay import risk_checks, services
+from relay import services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
-from relay.inbound import require_signature
-
-REASON_LENGTH = 200
-SIGNATURE_HEADERS = [
-    OpenApiParameter(name, str, OpenApiParameter.HEADER, required=True, description=description)
-    for name, description in (
-        ("webhook-id", "The message's own. The same again has no further effect."),
-        ("webhook-timestamp", "Seconds since 1970, at most five minutes off."),
-        ("webhook-signature", "`v1,` and base64 of HMAC-SHA256 over id, timestamp and body."),
-    )
-]
-
-_NO_SUCH_ACCOUNT = gettext_lazy("There is no such account.")
-
-
-class RiskDecisions(APIView):
-    """`risk-decisions/`."""
-
-    authentication_classes = ()
-    permission_classes = (permissions.AllowAny,)  # the signature is what counts
-
-    @extend_schema_serializer(component_name="RiskDecision")
-    class Input(StrictSerializer):
-        """What was decided about an account."""
-
-        user = UserIdField(
-            help_text="The account's id.", error_messages={"unknown_user": _NO_SUCH_ACCOUNT}
-        )
-        decision = serializers.ChoiceField(choices=["flag", "clear"])
-        reason = StrictCharField(max_length=REASON_LENGTH)
-
-        def validate_user(self, value: UUID) -> UUID:
-            """Refuse an account that does not exist."""
-            if value not in accounts_by_id([value]):
-                raise serializers.ValidationError(_NO_SUCH_ACCOUNT, code="unknown_user")
-            return value
-
-    @extend_schema_serializer(component_name="RiskDecisionReceived")
-    class Output(serializers.Serializer[Any]):
-        """The same for a message that was received before."""
-
-        id = serializers.CharField(help_text="The message's webhook-id.")
-
-    @extend_schema(
-        operation_id="receive_risk_decision",
-        summary="Answer a risk check",
-        auth=[],
-        parameters=SIGNATURE_HEADERS,
-        request=Input,
-        responses={
-            202: Output,
-            (401, PROBLEM): problem("No known secret has signed it.", 401, "bad_signature"),
-        },
-    )
-    def post(self, request: Request) -> Response:
-        """Take a decision, signed with Standard Webhooks headers. The same id has one effect."""
-        message_id = require_signature(request._request, settings.RISK_DECISION_SECRETS)
-        return self._receive(request, message_id)
-
-    @idempotent
-    def _receive(self, request: Request, message_id: str) -> Response:
-        data = self.Input(data=request.data)
-        data.is_valid(raise_exception=True)
-        risk_checks.receive_decision(
-            message_id=message_id,
-            user_id=data.validated_data["user"],
-            decision=data.validated_data["decision"],
-            reason=data.validated_data["reason"],
-        )
-        return Response({"id": message_id}, status=status.HTTP_202_ACCEPTED)
 
 
 class MayOperateEndpoints(permissions.DjangoModelPermissions):

@@ -2,10 +2,10 @@
 
 from django.urls import path
 
-from relay import api
+from relay import api, risk_api
 
 urlpatterns = [
-    path("risk-decisions/", api.RiskDecisions.as_view(), name="api-risk-decisions"),
+    path("risk-decisions/", risk_api.RiskDecisions.as_view(), name="api-risk-decisions"),
     path("endpoints/", api.Endpoints.as_view(), name="api-endpoints"),
     path("endpoints/<uuid:pk>/", api.OneEndpoint.as_view(), name="api-endpoint"),
     path("endpoints/<uuid:pk>/secret/", api.EndpointSecret.as_view(), name="api-endpoint-secret"),

@@ -11,7 +11,8 @@ class RelayConfig(AppConfig):
     verbose_name = _("Relay")
 
     def ready(self) -> None:
-        """Connect the receivers; register checks, invariants, `explain`; time out risk checks.
+        """Connect the receivers; register checks, invariants, `explain`; time out risk checks,
+        and forget old message ids.
 
         Last of the apps with events: what is declared by now is what can be relayed.
         """
@@ -26,4 +27,10 @@ class RelayConfig(AppConfig):
             "relay.risk_checks.time_out_checks",
             queue="relay",
             every_minutes=1,
+        )
+        schedule(
+            "relay.prune_received",
+            "relay.inbox.prune_received",
+            queue="relay",
+            every_minutes=60,
         )

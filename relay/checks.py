@@ -33,7 +33,7 @@ def check_relayed_types(
 
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E002 and E003: networks and secrets must be such."""
+    """E002 to E004: networks and secrets must be such; the inbox remembers for a day at least."""
     networks = [n for n in settings.RELAY_ALLOWED_NETWORKS if not _is_network(n)]
     findings: list[CheckMessage] = [
         Error(
@@ -52,6 +52,14 @@ def check_settings(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
         for number, secret in enumerate(settings.RISK_DECISION_SECRETS, start=1)
         if not _is_secret(secret)
     ]
+    if settings.RELAY_INBOX_DAYS < 1:
+        findings.append(
+            Error(
+                f"RELAY_INBOX_DAYS is {settings.RELAY_INBOX_DAYS}: messages would apply twice.",
+                hint="Let it be longer than a message may be on its way, 90 for example.",
+                id="relay.E004",
+            )
+        )
     return findings
 
 

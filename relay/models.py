@@ -2,9 +2,10 @@
 
 from events.models import AbstractProcessedEvent
 from relay.endpoints import Endpoint
+from relay.parked import ParkedMessage
 from relay.risk import ReceivedMessage, RiskCheck
 
-__all__ = ["Endpoint", "ProcessedEvent", "ReceivedMessage", "RiskCheck"]
+__all__ = ["Endpoint", "ParkedMessage", "ProcessedEvent", "ReceivedMessage", "RiskCheck"]
 
 
 class ProcessedEvent(AbstractProcessedEvent):

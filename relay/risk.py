@@ -89,7 +89,7 @@ class RiskCheck(models.Model):
 
 
 class ReceivedMessage(models.Model):
-    """A signed message that came in and was applied. Kept: the same id is never applied again."""
+    """A message that came in and was applied. While it is kept its id is not applied again."""
 
     message_id = models.CharField(_("message id"), max_length=MESSAGE_ID_LENGTH, unique=True)
     received_at = models.DateTimeField(_("received at"), default=timezone.now)
@@ -98,6 +98,9 @@ class ReceivedMessage(models.Model):
         verbose_name = _("received message")
         verbose_name_plural = _("received messages")
         ordering = ("-id",)
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["received_at"], name="relay_received_by_age"),
+        ]
 
     def __str__(self) -> str:
         return self.message_id
