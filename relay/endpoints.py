@@ -80,6 +80,8 @@ class Endpoint(models.Model):
     created_at = models.DateTimeField(_("created at"), default=timezone.now, editable=False)
     updated_at = models.DateTimeField(_("updated at"), auto_now=True)
 
+    new_secret = ""  # no column: only where it was just made, to be shown
+
     class Meta:
         verbose_name = _("endpoint")
         verbose_name_plural = _("endpoints")
