@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import password_validation
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
@@ -33,6 +34,19 @@ def validate_new_password(password: str, user: Any) -> None:
     validate_intact(password)
     MaximumLengthValidator().validate(password)  # alone: comparing a megabyte with names is costly
     validate_password(password, user)
+
+
+class MinimumLengthValidator(password_validation.MinimumLengthValidator):
+    """Django's, whose refusal is not translated into Chinese."""
+
+    def get_error_message(self) -> str:
+        """Return the refusal as a sentence."""
+        sentence = ngettext(
+            "This password is too short. It must contain at least %(min_length)d character.",
+            "This password is too short. It must contain at least %(min_length)d characters.",
+            self.min_length,
+        )
+        return sentence % {"min_length": self.min_length}
 
 
 class MaximumLengthValidator:
