@@ -1,8 +1,11 @@
 """Pages of accounts: invite link, sign-up, closing. Others are allauth's with our templates."""
 
+from datetime import timedelta
 from typing import Any, cast
 
 from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import perform_password_login
+from allauth.account.models import Login
 from allauth.account.views import EmailView as AllauthEmailView
 from allauth.account.views import SignupView as AllauthSignupView
 from django.conf import settings
@@ -13,6 +16,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,7 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 import codes
-from accounts import limits, queries, second_factor, services
+from accounts import emails, limits, queries, second_factor, services
 from accounts.closing import CloseReason, close_account
 from accounts.forms import ClosingForm, SignupForm
 from accounts.models import REFERRAL_CODE_LENGTH, User
@@ -28,6 +32,7 @@ from accounts.services import ReferralReason
 
 INVITATION_COOKIE = "invitation"
 INVITATION_MAX_AGE_S = 30 * 24 * 60 * 60
+SENT_AGAIN_WITHIN = timedelta(minutes=10)  # later it is somebody who forgot about the account
 _MALFORMED = "-"  # remembered instead of a code that nobody can have
 
 REFERRAL_SENTENCES = {
@@ -153,10 +158,30 @@ class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typ
     def _refuse(self, form: SignupForm, refusal: Exception) -> HttpResponse:
         if isinstance(refusal, ValidationError):
             form.add_service_errors(refusal.error_dict)
+        elif (again := self._log_in(form)) is not None:
+            return again
         else:
             form.add_error("email", get_adapter().validation_error("email_taken"))
         response: HttpResponse = self.form_invalid(form)
         return response
+
+    def _log_in(self, form: SignupForm) -> HttpResponse | None:
+        """Log in whoever signed up with this password a moment ago, and sent the form again.
+
+        By a second click, Back or a reload, or because no answer came.
+        """
+        typed = form.cleaned_data
+        credentials = {"email": emails.fold_email(typed["email"]), "password": typed["password1"]}
+        try:
+            user = get_adapter().authenticate(self.request, **credentials)
+        except ValidationError:  # too many failed attempts
+            return None
+        if user is None or timezone.now() - user.created_at > SENT_AGAIN_WITHIN:
+            return None
+        messages.info(self.request, _("You have signed up already, and are logged in."))
+        login = Login(user=user, email=credentials["email"])
+        answer: HttpResponse = perform_password_login(self.request, credentials, login)
+        return answer
 
     def _tell_about_referral(self, registration: services.Registration | None) -> None:
         # Where addresses are confirmed first, known and new ones must look the same.

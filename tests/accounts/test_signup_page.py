@@ -170,7 +170,7 @@ def test_a_known_address_is_told_and_everything_else_kept(
     register(email="mei@example.com")
     before = stored()
 
-    answer = sign_up(client, email=again, referral_code="KEPT")
+    answer = sign_up(client, email=again, password1="somebody else's", referral_code="KEPT")
 
     page = answer.content.decode()
     assert answer.status_code == 200
