@@ -5,8 +5,9 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from accounts import staff
-from project import health, metrics, views
+from project import health, metrics, support, views
 from project.api.docs import DocsView, SchemaView
+from project.catalogue_page import event_catalogue
 from project.checkout_api import CheckoutDetail, Checkouts
 from project.deliveries_api import Deliveries, OneDelivery, ReplayDelivery, SkipDelivery
 from project.events_api import Events, OneEvent
@@ -48,6 +49,15 @@ urlpatterns = [
     ),
     path("favicon.ico", views.favicon, name="favicon"),
     path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/catalogue/", event_catalogue, name="event-catalogue"),
+    path("admin/support/", support.look_up, name="support"),
+    path("admin/support/accounts/<uuid:user_id>/", support.person, name="support-person"),
+    path("admin/support/events/<uuid:event_id>/", support.event, name="support-event"),
+    path(
+        "admin/support/deliveries/<int:delivery_id>/replay/", support.replay, name="support-replay"
+    ),
+    path("admin/support/deliveries/<int:delivery_id>/skip/", support.skip, name="support-skip"),
+    path("admin/support/receivers/<str:name>/resume/", support.resume, name="support-resume"),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     path("api/schema/", SchemaView.as_view(), name="api-schema"),

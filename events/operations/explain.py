@@ -142,10 +142,20 @@ def finder(function: Finder) -> Finder:
 
 
 def story_of_user(email: str) -> Story:
-    """Return the story of a person. Raises UnknownSubject where nobody has the address."""
+    """Return the story of whoever has an address. Raises UnknownSubject where nobody has it."""
+    return story_of_person(find_person(email))
+
+
+def find_person(email: str) -> Person:
+    """Return whose address this is. Raises UnknownSubject where it is nobody's."""
     person = next((p for find in _registry.finders if (p := find(email))), None)
     if person is None:
         raise UnknownSubject("There is no account with this e-mail address.")
+    return person
+
+
+def story_of_person(person: Person) -> Story:
+    """Return the story of a person."""
     newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
     own = newest[:MAX_EVENTS]
     told = _ask_tellers(person.key, own)

@@ -6,7 +6,8 @@ from typing import Any
 
 from events.models import Attempt
 from events.operations.explain import Chapter, Fact, Stop, Story
-from events.operations.verdict import Verdict, describe
+from events.operations.trouble import Verdict
+from events.operations.verdict import describe
 
 
 def lines_of(story: Story, verdict: Verdict) -> list[str]:

@@ -1,49 +1,15 @@
 """What a story comes to, in three sentences: what is late, why, and what to do about it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
-from enum import IntEnum
-from uuid import UUID
 
 from events.models import Delivery, DeliveryState
 from events.operations.explain import Chapter, Remark, Stop, Story
+from events.operations.trouble import NOTHING, Action, Remedy, Severity, Trouble, Verdict
 from events.receivers import all_receivers
 from events.signals import all_signals
 
 SOON_S = 10  # what is due for no longer than this is about to be run
-
-_NOTHING = "Nothing."
-
-
-class Severity(IntEnum):
-    """How much a delivery that is not done needs somebody."""
-
-    UNDERWAY = 1  # it goes on by itself
-    GIVEN_UP = 2  # an operator decided against it
-    BROKEN = 3  # somebody must do something
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """One thing that is not done."""
-
-    severity: Severity
-    event_id: UUID
-    what: str
-    because: str
-    do: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What to tell whoever asked."""
-
-    state: str  # "broken", "underway", "given_up" or "ok"
-    what: str
-    because: str
-    do: str
-    others: int = 0  # further things that are not done
 
 
 def verdict_on(story: Story) -> Verdict:
@@ -62,6 +28,7 @@ def verdict_on(story: Story) -> Verdict:
         because=" ".join([worst.because, *(remark.text for remark in story.remarks)]),
         do=worst.do,
         others=len(troubles) - 1,
+        remedy=worst.remedy,
     )
 
 
@@ -97,7 +64,7 @@ def _of_remarks(broken: list[Remark], *, others: int) -> Verdict:
         state="broken",
         what="The story breaks off before anything could be delivered.",
         because=" ".join(remark.text for remark in broken),
-        do=" ".join(remark.do for remark in broken if remark.do) or _NOTHING,
+        do=" ".join(remark.do for remark in broken if remark.do) or NOTHING,
         others=others,
     )
 
@@ -112,7 +79,7 @@ def _all_is_well(story: Story) -> Verdict:
         state="ok",
         what=delivered,
         because=" ".join(remark.text for remark in story.remarks) or "No app has more to say.",
-        do=" ".join(remark.do for remark in story.remarks if remark.do) or _NOTHING,
+        do=" ".join(remark.do for remark in story.remarks if remark.do) or NOTHING,
     )
 
 
@@ -147,6 +114,7 @@ def _trouble_with(stop: Stop, story: Story) -> Trouble | None:
             f"was skipped by {delivery.skipped_by}",
             f"The reason given: {_sentence(delivery.skip_reason or 'none')}",
             f"If it is to happen after all: `{_replay(delivery, state='skipped')}`",
+            Action.REPLAY,
         )
     if stop.behind is not None:
         return _trouble_behind(stop, stop.behind, story)
@@ -161,6 +129,7 @@ def _trouble_behind(stop: Stop, head: Delivery, story: Story) -> Trouble:
         what=f"{_name(stop.delivery)} waits behind an earlier one: event {head.event_id}.",
         because=f"{before.what} {before.because}",
         do=before.do,
+        remedy=before.remedy,
     )
 
 
@@ -192,6 +161,7 @@ def _unknown(stop: Stop) -> Trouble | None:
         f"This release does not know {what}; another one wrote the delivery.",
         "Deploy the release that does; or give it up: "
         f"`{_command('skip', delivery)} --state {delivery.state} --by NAME --reason TEXT`",
+        Action.SKIP if delivery.state != DeliveryState.RUNNING else None,
     )
 
 
@@ -205,6 +175,7 @@ def _dead(stop: Stop) -> Trouble | None:
         f"is dead after {_times(delivery.attempts)}",
         f"The last error: {_sentence(delivery.last_error)}",
         f"Mend the cause, then `{_replay(delivery)}`",
+        Action.REPLAY,
     )
 
 
@@ -219,6 +190,7 @@ def _paused(stop: Stop, story: Story) -> Trouble | None:
         "waits, for its receiver is paused",
         f"Paused by {by} since {since}: {_sentence(state.pause_reason or 'no reason given')}",
         f"`manage.py resume {state.name}`, when the reason is gone.",
+        Action.RESUME,
     )
 
 
@@ -228,7 +200,7 @@ def _running(stop: Stop) -> Trouble | None:
         return None
     if delivery.lease_expires_at > stop.now:
         return _trouble(
-            stop, Severity.UNDERWAY, "is being run", "A worker holds it at this moment.", _NOTHING
+            stop, Severity.UNDERWAY, "is being run", "A worker holds it at this moment.", NOTHING
         )
     age_s = (stop.now - delivery.lease_expires_at).total_seconds()
     return _trouble(
@@ -249,7 +221,7 @@ def _pending(stop: Stop, story: Story) -> Trouble:
         return _later(stop, in_s=-due_for_s)
     if due_for_s <= SOON_S:
         because = f"It is due for {due_for_s:.0f} s."
-        return _trouble(stop, Severity.UNDERWAY, "is about to be run", because, _NOTHING)
+        return _trouble(stop, Severity.UNDERWAY, "is about to be run", because, NOTHING)
     return _overdue(stop, due_for_s, is_served=stop.delivery.queue in story.working_queues)
 
 
@@ -273,6 +245,7 @@ def _later(stop: Stop, *, in_s: float) -> Trouble:
         if error
         else "The receiver asked for it to wait.",
         f"Wait; or mend the cause, then `{_replay(stop.delivery, state='pending')}`",
+        Action.REPLAY,
     )
 
 
@@ -295,13 +268,24 @@ def _overdue(stop: Stop, due_for_s: float, *, is_served: bool) -> Trouble:
     )
 
 
-def _trouble(stop: Stop, severity: Severity, is_how: str, because: str, do: str) -> Trouble:
+def _trouble(
+    stop: Stop,
+    severity: Severity,
+    is_how: str,
+    because: str,
+    do: str,
+    action: Action | None = None,
+) -> Trouble:
+    delivery = stop.delivery
     return Trouble(
         severity=severity,
-        event_id=stop.delivery.event_id,
-        what=f"{_name(stop.delivery)} {is_how}.",
+        event_id=delivery.event_id,
+        what=f"{_name(delivery)} {is_how}.",
         because=because,
         do=do,
+        remedy=Remedy(action=action, delivery_id=delivery.pk, receiver=delivery.receiver)
+        if action
+        else None,
     )
 
 

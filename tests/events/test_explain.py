@@ -398,7 +398,7 @@ def test_the_story_of_an_event_has_its_cause_and_what_it_caused(person: User, dr
 def test_the_json_document(coupon_delivery: Delivery) -> None:
     found = document("--user", "b@example.com")
 
-    assert set(found["verdict"]) == {"state", "what", "because", "do", "others"}
+    assert set(found["verdict"]) == {"state", "what", "because", "do", "others", "remedy"}
     assert found["verdict"]["state"] == "underway"
     (event,) = found["events"]
     assert event["id"] == str(coupon_delivery.event_id)
