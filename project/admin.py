@@ -1,9 +1,10 @@
-"""The admin's name, mails, and django-q2's tables as what they are: doorbells, to read only."""
+"""The admin's name, its history, mails, and django-q2's tables: doorbells, to read only."""
 
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 from django_q import admin as django_q_admin
@@ -13,6 +14,18 @@ from events.admin import PersonalAdmin, ReadOnlyAdmin
 from project.models import Mail
 
 admin.site.site_header = admin.site.site_title = admin.site.index_title = _("Usher")
+
+
+@admin.register(LogEntry)
+class LogEntryAdmin(ReadOnlyAdmin):
+    """Who did what in the admin, and over the staff's API."""
+
+    list_display = ("action_time", "user", "content_type", "object_repr", "change_message")
+    list_select_related = ("user", "content_type")
+    search_fields = ("object_id__exact", "user__email")
+    search_help_text = _("Id of what was changed, whole; or part of an operator's address")
+    ordering = ("-pk",)
+    actions = None
 
 
 class _DoorbellAdmin(ReadOnlyAdmin):
