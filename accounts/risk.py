@@ -55,7 +55,7 @@ def notice(*, user: User, inviter: User | None, client: str) -> list[RiskSignal]
     reads, in at most four queries, so that it need not be in the sign-up's transaction.
     """
     kinds = {
-        RiskSignalKind.DISPOSABLE_DOMAIN: _is_disposable(user.email),
+        RiskSignalKind.DISPOSABLE_DOMAIN: is_disposable(user.email),
         RiskSignalKind.SAME_PERSON: inviter is not None and _is_same_person(user, inviter),
         RiskSignalKind.INVITER_BURST: inviter is not None and _is_burst(inviter),
     }
@@ -126,7 +126,7 @@ def _clear(user_id: UUID, note: str) -> None:
 _ACTIONS = {"flag": _flag, "clear": _clear}
 
 
-def _is_disposable(email: str) -> bool:
+def is_disposable(email: str) -> bool:
     """Tell whether the domain, or one that it is part of, gives addresses to throw away."""
     labels = emails.domain_of(email).split(".")
     return any(".".join(labels[start:]) in _DISPOSABLE for start in range(len(labels) - 1))
