@@ -141,8 +141,8 @@ def test_every_permission_of_a_role_exists() -> None:
 def test_the_migration_makes_the_groups_with_all_their_permissions() -> None:
     Group.objects.all().delete()
     loader = MigrationLoader(connection)
-    state = loader.project_state(("project", "0003_roles"))
-    migration = import_module("project.migrations.0003_roles")
+    state = loader.project_state(("project", "0004_roles"))
+    migration = import_module("project.migrations.0004_roles")
 
     for _ in range(2):  # a second time changes nothing
         migration.create_roles(state.apps, connection.schema_editor())

@@ -19,7 +19,7 @@ def create_roles(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("project", "0002_checkouts"),
+        ("project", "0003_mails"),
         ("accounts", "0003_fraud_after_closing"),
         ("coupons", "0004_lists_and_stock"),
         ("points", "0005_review_of_the_invited"),
