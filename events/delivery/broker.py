@@ -7,6 +7,7 @@ they cannot read. Both would be lost bells; the sweep would mend it, but late.
 """
 
 import logging
+import multiprocessing
 import time
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -20,7 +21,6 @@ from django.db.models.functions import Now
 from django_q.brokers import Broker
 from django_q.brokers.orm import ORM
 from django_q.brokers.redis_broker import Redis
-from django_q.cluster import Cluster
 from django_q.conf import Conf
 from django_q.models import OrmQ
 from django_q.signing import SignedPackage
@@ -48,9 +48,14 @@ Bell = tuple[Any, str]  # acknowledgement id, signed payload
 
 
 def run_cluster(queue: str) -> None:
-    """Serve a queue in this process, until SIGTERM; its children run on until they are done."""
+    """Serve a queue in this process until SIGTERM, and until its children are done."""
+    from django_q.cluster import Cluster  # who only rings has no use for it
+
     Conf.CLUSTER_NAME = queue  # read from the environment at import, which was before the fork
+    multiprocessing.current_process().name = queue  # django-q2 makes it the process's title
     Cluster().start()
+    for sentinel in multiprocessing.active_children():
+        sentinel.join()
 
 
 class BellBroker(Broker):  # type: ignore[misc]

@@ -3,17 +3,18 @@
 import logging
 import os
 import signal
+import time
 from contextlib import suppress
 from functools import partial
 
-from events.delivery import broker, children, progress, stopping
+from events.delivery import broker, forked, progress, stopping
 
 logger = logging.getLogger(__name__)
 
 MAX_START_S = 320.0
 
 
-class Cluster(children.Child):
+class Cluster(forked.Forked):
     """Serves one queue."""
 
     def __init__(self, queue: str) -> None:
@@ -21,7 +22,8 @@ class Cluster(children.Child):
         super().__init__(f"cluster of queue {queue!r}", partial(_serve, queue, os.getpid()))
 
     def start(self) -> None:
-        """Start the cluster's processes."""
+        """Start the cluster's processes. Raises OSError where they or their file can't be had."""
+        self.started_at = self.ended_at = time.monotonic()
         path = progress.path_of(os.getpid(), self.queue)
         self.progress = progress.Progress.create(path, start_s=self._start_s)
         super().start()
@@ -56,11 +58,6 @@ class Cluster(children.Child):
         if stuck:
             logger.error("The %s is stuck: %s; killing it.", self.name, stuck)
             self.kill()
-
-    def forget(self) -> None:
-        """Kill what is left of it, and remove its file."""
-        self.kill()
-        progress.path_of(os.getpid(), self.queue).unlink(missing_ok=True)
 
 
 def _serve(queue: str, supervisor_pid: int) -> None:

@@ -10,11 +10,11 @@ from django.db.models import Exists
 from events import queue as doorbell
 from events.delivery import leases, settle
 from events.delivery.availability import availability
-from events.delivery.children import Stamp
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
 from events.delivery.clock import ClockWatch, database_now
 from events.delivery.completion import Completion
+from events.delivery.forked import Stamp
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.receivers import all_queues, all_receivers
 
@@ -26,15 +26,16 @@ COMPLETE_EVERY = 5  # sweeps
 TAKE_STOCK_EVERY = 30  # sweeps
 
 
-def sweep_for_ever(swept: Stamp) -> None:
-    """Sweep every second, and renew the stamp with each turn.
+def sweep_for_ever(begun: Stamp, ended: Stamp) -> None:
+    """Sweep every second, and renew the stamps before and after each turn.
 
     What goes wrong is logged once per outage, and tried again.
     """
     sweeper = _Sweeper()
     while True:
-        swept.renew()
+        begun.renew()
         sweeper.take_turn()
+        ended.renew()
         time.sleep(SWEEP_INTERVAL_S)
 
 

@@ -3,6 +3,7 @@
 from http.server import HTTPServer
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.delivery import liveness
@@ -46,6 +47,11 @@ class Command(BaseCommand):
             )
         port = options["liveness_port"]
         server = _listen(port) if port else None
+        if not settings.IS_WORKER:
+            raise CommandError(
+                "A worker needs database connections of its kind. Start it as `manage.py worker`, "
+                "or with USHER_WORKER=on."
+            )
         Supervisor(queues, grace_s=options["grace"], liveness_server=server).run()
 
 

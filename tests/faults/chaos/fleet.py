@@ -1,9 +1,9 @@
 """The processes of a run: two web servers and two supervisors, replaced at once when they end."""
 
-import os
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +19,7 @@ SUPERVISORS = 2
 START_S = 120.0
 STOP_S = 30.0
 LOOK_EVERY_S = 0.05
+NOTE_EVERY_S = 1.0
 TITLES = {"worker": {"idle", "processing"}, "pusher": {"pusher"}, "monitor": {"monitor"}}
 
 
@@ -62,6 +63,7 @@ class Fleet:
         ]
         self.killed: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()  # by themselves: nobody killed these
+        self._seen: set[psutil.Process] = set()
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
@@ -102,6 +104,7 @@ class Fleet:
         """Stop everything in good order."""
         self._stopping.set()
         self._keeper.join()
+        self._note_all()
         for member in self.members:  # ask all of them before waiting for any
             member.process.terminate()
         for member in self.members:
@@ -111,8 +114,22 @@ class Fleet:
         """Return how the processes of a role ended."""
         return [member.process.returncode for member in self.members if member.role == role]
 
+    def orphans(self) -> list[str]:
+        """Return what still runs of all that was ever seen below us, after `stop`."""
+        assert self._seen, "nothing was ever seen: this would find nothing"
+        return [" ".join(p.cmdline()) for p in self._seen if p.is_running() and _process(p.pid)]
+
+    def _note_all(self) -> None:
+        for member in self.members:
+            with suppress(psutil.NoSuchProcess):
+                self._seen.update(psutil.Process(member.process.pid).children(recursive=True))
+
     def _keep(self) -> None:
+        noted_at = 0.0
         while not self._stopping.wait(LOOK_EVERY_S):
+            if time.monotonic() - noted_at > NOTE_EVERY_S:
+                self._note_all()
+                noted_at = time.monotonic()
             with self._lock:
                 for member in self.members:
                     if member.process.poll() is not None:
@@ -176,14 +193,3 @@ def _title(process: psutil.Process) -> set[str]:
         return set(" ".join(process.cmdline()).split())
     except psutil.NoSuchProcess:
         return set()
-
-
-def processes_in(directory: Path) -> list[psutil.Process]:
-    """Return the living processes whose files are in this directory: the fleet's, and orphans."""
-    found = []
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            ours = process.environ().get("USHER_VAR") == str(directory)
-            if ours and process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return found

@@ -16,7 +16,7 @@ from django.db import DatabaseError, connection
 from events.models import Delivery, DeliveryState
 from events.receivers import all_receivers
 from tests.faults.chaos.clients import Clients, Progress
-from tests.faults.chaos.fleet import Fleet, processes_in, running_fleet
+from tests.faults.chaos.fleet import Fleet, running_fleet
 from tests.faults.chaos.history import History, read
 from tests.faults.chaos.killer import Killer
 from tests.faults.chaos.plan import Plan
@@ -84,7 +84,7 @@ def run(plan: Plan, setting: Setting, report: Report) -> dict[str, Any]:
         "time_to_rest_s": round(time_to_rest_s, 1),
         "ended_by_themselves": dict(fleet.ended),
         "supervisor_exit_codes": fleet.exit_codes("supervisor"),
-        "orphans": [" ".join(process.cmdline()) for process in processes_in(setting.directory)],
+        "orphans": fleet.orphans(),
         "duration_s": round(time.monotonic() - started, 1),
         "directory": str(setting.directory),
     }
