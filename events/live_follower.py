@@ -7,6 +7,7 @@ connection. While it is away the sockets stay, and are told afterwards what they
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,20 +47,18 @@ class Socket:
     channel: str  # its name in the channel layer
     viewer: Viewer
     known: dict[UUID, int]  # events the page has heard of or came after, with their positions
+    # Spread: after a restart all pages connect at once, and must not all be due at once for ever.
+    beat_at: float = field(
+        default_factory=lambda: (
+            time.monotonic() + HEARTBEAT_EVERY_S * random.uniform(0.5, 1)  # noqa: S311
+        )
+    )
 
-
-@dataclass(eq=False, slots=True)
-class _Every:
-    """Something to be done every so many seconds."""
-
-    seconds: float
-    last: float = field(default_factory=time.monotonic)
-
-    def is_due(self) -> bool:
-        """Tell whether it is time, and begin anew if so."""
-        if time.monotonic() - self.last < self.seconds:
+    def is_due(self, now: float) -> bool:
+        """Tell whether it is time for a heartbeat, and set the time of the next one if so."""
+        if now < self.beat_at:
             return False
-        self.last = time.monotonic()
+        self.beat_at = now + HEARTBEAT_EVERY_S
         return True
 
 
@@ -71,6 +70,7 @@ class Follower:
         self._count = 0
         self._task: asyncio.Task[None] | None = None
         self._window = Window()
+        self._checked_at = 0.0  # monotonic: when sessions were looked at
         self._failures = 0
         self._said_full = False
         # Threads are started when they are needed. A crowd that joins must not hold up the looks.
@@ -123,23 +123,23 @@ class Follower:
 
     async def _follow(self) -> None:
         """Look until nobody is connected."""
-        sessions, heartbeat = _Every(CHECK_SESSIONS_EVERY_S), _Every(HEARTBEAT_EVERY_S)
         while self._sockets:
             began_at = time.monotonic()
-            if heartbeat.is_due():
-                for socket in self._all():
+            for socket in self._all():
+                if socket.is_due(began_at):
                     await _send(socket, {"type": "live.heartbeat"})
-            await self._try(sessions)
+            await self._try(began_at)
             pause_s = min(LOOK_EVERY_S * 2**self._failures, MAX_LOOK_EVERY_S)
             await asyncio.sleep(max(0.0, began_at + pause_s - time.monotonic()))
         self._window = Window()
 
-    async def _try(self, sessions: _Every) -> None:
+    async def _try(self, began_at: float) -> None:
         """Look once. Whatever goes wrong is told of once, and tried again."""
         try:
-            await self._look(time.monotonic())
-            if sessions.is_due():
+            await self._look(began_at)
+            if began_at - self._checked_at >= CHECK_SESSIONS_EVERY_S:
                 await self._close_ended()
+                self._checked_at = began_at
         except Exception:
             if not self._failures:
                 logger.exception("Open pages can't be told what is new; trying again.")
