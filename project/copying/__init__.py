@@ -1,0 +1,1 @@
+"""Copying everything Usher stores to another database, checked row by row."""
