@@ -106,6 +106,8 @@ bench: $(VENV)/.requirements-dev ## run the benchmarks; each prints JSON
 	$(BIN)/python -m benchmarks.signup_to_wallet
 	$(BIN)/python -m benchmarks.click_to_coupon
 	$(BIN)/python -m benchmarks.open_wallets
+	$(BIN)/python -m benchmarks.relay_throughput
+	$(BIN)/python -m benchmarks.relay_neighbours
 
 recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes a quarter of an hour, prints JSON
 	$(BIN)/python -m benchmarks.recovery --database=sqlite

@@ -12,6 +12,7 @@ from relay.endpoints import Endpoint
 from relay.sending import body_of
 from relay.transports import amqp
 from tests.conftest import Drain
+from tests.faults.proxy import link_to
 from tests.probe.observe import make_due
 from tests.relay.arrivals import check_arrivals, register_many
 from tests.relay.conftest import Register, Subscribe
@@ -107,6 +108,31 @@ def test_a_broker_that_refuses_is_a_failed_attempt_that_tells_no_password(
     attempt = Attempt.objects.get()
     assert sentence in attempt.error_message
     assert "wrong" not in attempt.error_message + attempt.traceback
+
+
+def test_a_broker_that_confirms_nothing_is_left_at_the_deadline(
+    drain: Drain,
+    broker: Server,
+    channel: Any,
+    subscribe: Subscribe,
+    register: Register,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    publish = amqp._publish
+    with link_to(broker.host, broker.port) as link:
+
+        def swallow(*args: Any) -> Any:
+            link.conditions.is_black_hole = True
+            return publish(*args)
+
+        monkeypatch.setattr(amqp, "_publish", swallow)
+        monkeypatch.setattr(amqp, "TOTAL_S", 1.0)  # before heartbeats would tell
+        subscribe(link.url(broker.url))
+        register()
+
+        drain()
+
+    assert "no complete answer within 1 s" in Attempt.objects.get().error_message
 
 
 @pytest.mark.faults

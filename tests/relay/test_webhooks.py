@@ -1,11 +1,13 @@
 """Events reach other systems over HTTP: signed, in order, at least once, the same each time."""
 
 import json
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.core import mail
@@ -40,6 +42,11 @@ def sends() -> Any:
 def verify(endpoint: Endpoint, received: Received) -> Any:
     """Return the body as the official library reads it. Raises WebhookVerificationError."""
     return Webhook(unseal(endpoint.sealed_secret)).verify(received.body, received.headers)
+
+
+def letters_to_the_owner() -> list[Any]:
+    """Return the mails to the endpoint's owner; newcomers get others."""
+    return [letter for letter in mail.outbox if letter.to == ["owner@example.com"]]
 
 
 def answer_with(status: int, **headers: str) -> Any:
@@ -226,8 +233,7 @@ def test_gone_disables_and_tells_the_owner_once(
 
     endpoint.refresh_from_db()
     assert (endpoint.state, endpoint.disabled_reason) == ("disabled", DisabledReason.GONE)
-    [letter] = mail.outbox
-    assert letter.to == ["owner@example.com"]
+    [letter] = letters_to_the_owner()
     assert "CRM" in letter.subject
     assert set(sends().values_list("state", flat=True)) == {DeliveryState.PENDING}
 
@@ -247,7 +253,7 @@ def test_five_days_of_failures_disable(
 
     endpoint.refresh_from_db()
     assert (endpoint.state, endpoint.disabled_reason) == ("disabled", DisabledReason.FAILING)
-    assert len(mail.outbox) == 1
+    assert len(letters_to_the_owner()) == 1
 
 
 def test_a_success_ends_a_row_of_failures(
@@ -258,7 +264,8 @@ def test_a_success_ends_a_row_of_failures(
     partner.answer = lambda handler, received: handler.reply(next(answers))
     register()
 
-    drain()
+    while len(partner.received) < 3:
+        drain()  # which ends where a try brought nothing about
 
     endpoint.refresh_from_db()
     assert (endpoint.failures, endpoint.failing_since) == (0, None)
@@ -510,3 +517,14 @@ def test_deleting_skips_what_was_owed(
     delivery = sends().get()
     assert (delivery.state, delivery.skipped_by) == (DeliveryState.SKIPPED, "operator@example.com")
     assert partner.received == []
+
+
+def test_no_write_waits_for_the_acknowledgement_of_the_one_before(partner: Partner) -> None:
+    url = urlsplit(partner.url)
+    connection = webhook.Connection(url.hostname or "", url.port, None)
+
+    with connection.within(5):
+        connection.connect()
+
+    assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    connection.close()
