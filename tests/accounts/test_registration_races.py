@@ -60,15 +60,31 @@ def test_the_service_lets_one_win(meet_before_inserting: None) -> None:
 
 
 def test_the_page_shows_the_loser_the_usual_error(meet_before_inserting: None) -> None:
-    typed = {"email": "mei@example.com", "password1": PASSWORD, "referral_code": "kept"}
+    typed = {"email": "mei@example.com", "referral_code": "kept"}
+    passwords = iter([PASSWORD, f"not {PASSWORD}"])
 
-    results = at_once(lambda: Client().post(reverse("account_signup"), typed))
+    def sign_up() -> Any:
+        own = typed | {"password1": next(passwords)}  # they are two people
+        return Client().post(reverse("account_signup"), own)
+
+    results = at_once(sign_up)
 
     loser, winner = sorted(results, key=lambda response: int(response.status_code))
     assert (winner.status_code, winner["Location"]) == (302, "/wallet/")
     assert loser.status_code == 200
     assert "already exists" in loser.context["form"].errors["email"][0]
     assert 'value="kept"' in loser.content.decode()
+    assert_one_registration()
+
+
+def test_a_form_that_is_sent_twice_at_once_opens_the_one_account(
+    meet_before_inserting: None,
+) -> None:
+    typed = {"email": "mei@example.com", "password1": PASSWORD, "referral_code": ""}
+
+    results = at_once(lambda: Client().post(reverse("account_signup"), typed))
+
+    assert [(each.status_code, each["Location"]) for each in results] == [(302, "/wallet/")] * 2
     assert_one_registration()
 
 
