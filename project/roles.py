@@ -71,6 +71,9 @@ ROLES: dict[str, tuple[str, ...]] = {
         "accounts.flag_user",
         "accounts.close_user",
         "accounts.review_referral",
+        "accounts.reset_second_factor",
+        "mfa.view_authenticator",
+        "project.view_mail",
         "points.adjust_points",
         "events.replay_delivery",
     ),
@@ -100,6 +103,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         "auth.view_group",
         "knox.view_authtoken",
         "mfa.view_authenticator",
+        "project.view_mail",
     ),
 }
 

@@ -20,7 +20,7 @@ def create_roles(apps: Any, schema_editor: Any) -> None:
 class Migration(migrations.Migration):
     dependencies = [
         ("project", "0003_mails"),
-        ("accounts", "0003_fraud_after_closing"),
+        ("accounts", "0004_second_factor"),
         ("coupons", "0004_lists_and_stock"),
         ("points", "0005_review_of_the_invited"),
         ("relay", "0001_initial"),

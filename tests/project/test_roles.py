@@ -40,7 +40,7 @@ CHANGES = {
 ACTIONS = {
     "marketing": {"points.rewardrule": {"new_version"}},
     "support": {
-        "accounts.user": {"flag", "clear", "close", "close_as_fraud"},
+        "accounts.user": {"flag", "clear", "close", "close_as_fraud", "reset_second_factor"},
         "accounts.referral": {"approve", "void"},
         "events.delivery": {"replay"},
     },
