@@ -47,7 +47,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "event_types" in self.fields:  # whoever may only look gets no fields
+        if "url" in self.fields:  # whoever may only look gets no fields of the row
             choices = [(signal.type, signal.type) for signal in relayable_signals()]
             self.fields["event_types"].choices = choices  # type: ignore[attr-defined]
             self.fields["url"].help_text = _(
