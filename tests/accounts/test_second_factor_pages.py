@@ -270,7 +270,9 @@ def test_nothing_of_the_admin_is_open_to_who_owes_the_factor(client: Client, sta
 
     credentials = {"username": "mei@example.com", "password": PASSWORD}
     assert client.post("/admin/login/", credentials).status_code == 302
-    for path in ("/admin/", "/admin/accounts/user/", "/admin/jsi18n/", "/admin/password_change/"):
+    own = ("/admin/", "/admin/accounts/user/", "/admin/jsi18n/", "/admin/password_change/")
+    ours = ("/admin/support/", "/admin/catalogue/", f"/admin/support/accounts/{staff.pk}/")
+    for path in (*own, *ours):
         assert client.get(path).status_code == 302, path
 
 
