@@ -35,7 +35,12 @@ _READ_POINTS = (
     "points.view_rewarddecision",
     "points.view_rewardrule",
 )
-_READ_RELAY = ("relay.view_endpoint", "relay.view_riskcheck", "relay.view_receivedmessage")
+_READ_RELAY = (
+    "relay.view_endpoint",
+    "relay.view_riskcheck",
+    "relay.view_receivedmessage",
+    "relay.view_parkedmessage",
+)
 _READ_QUEUES = (
     "django_q.view_ormq",
     "django_q.view_schedule",
@@ -68,6 +73,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *_READ_COUPONS,
         *_READ_POINTS,
         "relay.view_riskcheck",
+        "project.view_mail",
         "accounts.flag_user",
         "accounts.close_user",
         "accounts.review_referral",
@@ -84,10 +90,12 @@ ROLES: dict[str, tuple[str, ...]] = {
         *_READ_QUEUES,
         *_READ_RELAY,
         "accounts.view_user",
+        "project.view_mail",
         "events.replay_delivery",
         "events.skip_delivery",
         "events.pause_receiver",
         "relay.change_endpoint",
+        "relay.change_parkedmessage",
         "relay.replay_endpoint",
     ),
     # Everything, to read, and who did what; nothing to change.
@@ -100,6 +108,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *_READ_QUEUES,
         *_READ_INBOXES,
         "admin.view_logentry",
+        "project.view_mail",
         "auth.view_group",
         "knox.view_authtoken",
         "mfa.view_authenticator",

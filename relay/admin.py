@@ -50,6 +50,7 @@ class EndpointForm(forms.ModelForm[Endpoint]):
         if "url" in self.fields:  # whoever may only look gets no fields of the row
             choices = [(signal.type, signal.type) for signal in relayable_signals()]
             self.fields["event_types"].choices = choices  # type: ignore[attr-defined]
+        if "url" in self.fields:
             self.fields["url"].help_text = _(
                 "The scheme chooses the transport: %(schemes)s. A password is kept, not shown."
             ) % {"schemes": ", ".join(f"{scheme}://" for scheme in sorted(transports()))}

@@ -1,9 +1,13 @@
-"""The ways by which relay lets events out of the house, for the event catalogue."""
+"""The ways by which relay lets events out of the house, for the event catalogue.
+
+One for each transport, under its module's name. The modules themselves are not imported: their
+libraries take a while, and most processes send nothing.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 from events.operations.catalog import OutboundChannel, outbound_channel
-from relay.transports import amqp, redis_streams
 from relay.validation import relayable_signals
 
 
@@ -11,43 +15,56 @@ def _types() -> Sequence[str]:
     return [signal.type for signal in relayable_signals()]
 
 
-outbound_channel(
-    OutboundChannel(
-        name="relay.webhook",
-        title="Webhooks",
-        description="POST to an endpoint's https:// URL, signed by Standard Webhooks: "
-        "`webhook-id`, `webhook-timestamp` and `webhook-signature`. At least once, in order per "
-        "subject; any answer of 2xx within 15 s counts.",
-        types=_types,
-        bindings={"http": {}},
+def _declare(transport: str, title: str, description: str, bindings: dict[str, Any]) -> None:
+    outbound_channel(
+        OutboundChannel(
+            name=f"relay.{transport}",
+            title=title,
+            description=f"{description} At least once, in order per subject.",
+            types=_types,
+            bindings=bindings,
+        )
     )
-)
 
-outbound_channel(
-    OutboundChannel(
-        name="relay.amqp",
-        title="RabbitMQ",
-        description="Persistent messages to an exchange of the partner's "
-        f"(`{amqp.DEFAULT_EXCHANGE}` where the URL names none), confirmed; the routing key is the "
-        "event's type.",
-        types=_types,
-        bindings={
-            "amqp": {
-                "is": "routingKey",
-                "exchange": {"name": amqp.DEFAULT_EXCHANGE},
-                "bindingVersion": "0.3.0",
-            }
-        },
-    )
-)
 
-outbound_channel(
-    OutboundChannel(
-        name="relay.redis_streams",
-        title="Redis streams",
-        description=f"Entries of a stream (`{redis_streams.DEFAULT_STREAM}` where the URL names "
-        "none) with `id`, `type`, `key` and `event`.",
-        types=_types,
-        bindings={"redis": {}},
-    )
+_declare(
+    "webhook",
+    "Webhooks",
+    "POST to an endpoint's https:// URL, signed by Standard Webhooks: `webhook-id`, "
+    "`webhook-timestamp` and `webhook-signature`. Any answer of 2xx within 15 s counts.",
+    {"http": {}},
+)
+_declare(
+    "amqp",
+    "RabbitMQ",
+    "Persistent messages to the exchange that the URL names (`?exchange=`), confirmed and routed. "
+    "The routing key is the event's type.",
+    {"amqp": {"is": "routingKey", "exchange": {}, "bindingVersion": "0.3.0"}},
+)
+_declare(
+    "kafka",
+    "Kafka",
+    "Records in the topic that the URL names (`?topic=`), kept by all in-sync replicas. A record's "
+    "key is the event's `partitionkey`.",
+    {"kafka": {"bindingVersion": "0.5.0"}},
+)
+_declare(
+    "nats_jetstream",
+    "NATS JetStream",
+    "Messages to the subject `PREFIX.TYPE` (`?subject=` is the prefix), acknowledged by a stream. "
+    "`Nats-Msg-Id` is the event's id.",
+    {"nats": {}},
+)
+_declare(
+    "redis_streams",
+    "Redis streams",
+    "Entries of the stream that the URL names (`?stream=`), with `id`, `type`, `key` and `event`.",
+    {"redis": {}},
+)
+_declare(
+    "zeromq",
+    "ZeroMQ",
+    "Multipart messages to a REP or ROUTER socket, which acknowledges each. They are signed as "
+    "webhooks are.",
+    {},
 )

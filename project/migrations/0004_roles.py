@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
         ("accounts", "0004_second_factor"),
         ("coupons", "0004_lists_and_stock"),
         ("points", "0005_review_of_the_invited"),
-        ("relay", "0001_initial"),
+        ("relay", "0003_received_by_age"),
         ("events", "0006_tallies"),
         ("account", "0009_emailaddress_unique_primary_email"),
         ("admin", "0003_logentry_add_action_flag_choices"),

@@ -128,7 +128,7 @@ def test_every_event_has_a_channel_and_every_receiver_its_operations(
 
 
 def test_every_transport_of_the_relay_has_a_channel(document: dict[str, Any]) -> None:
-    modules = {send.__module__.rpartition(".")[2] for send in transports().values()}
+    modules = {module.__name__.rpartition(".")[2] for module in transports().values()}
 
     names = {name.removeprefix("relay.") for name in document["channels"]}
 

@@ -25,6 +25,7 @@ from coupons.models import Campaign
 from events.models import Attempt, ReceiverState
 from points.models import PointsAccount, RewardRule
 from project.roles import ROLES, make_roles
+from relay.parked import ParkedMessage
 from tests.api_world import World, make_world
 from tests.points.factories import make_rule
 from tests.registrations import make_person, refer
@@ -48,6 +49,7 @@ ACTIONS = {
         "events.delivery": {"replay", "skip"},
         "events.receiverstate": {"pause", "resume"},
         "relay.endpoint": {"enable", "disable", "send_test", "rotate", "replay_day"},
+        "relay.parkedmessage": {"take_again"},
     },
     "auditor": {},
 }
@@ -108,6 +110,7 @@ def world() -> World:
     refer(invitee, world.owner)
     make_rule()
     ReceiverState.objects.create(name=world.delivery.receiver)
+    ParkedMessage.objects.create(source="amqp://mq", place="q 1", body=b"{}", error="no event")
     Attempt.objects.create(
         delivery=world.delivery, number=1, started_at=now, ended_at=now, fingerprint="0"
     )
@@ -282,6 +285,7 @@ def test_an_action_that_is_not_offered_does_nothing(clerk: Clerk, world: World) 
         "events.receiverstate": ReceiverState.objects.get(),
         "relay.endpoint": world.endpoint,
         "points.rewardrule": RewardRule.objects.earliest("pk"),
+        "relay.parkedmessage": ParkedMessage.objects.get(),
     }
     every: dict[str, set[str]] = {}
     for actions in ACTIONS.values():
