@@ -3,14 +3,15 @@
     python -m benchmarks.open_wallets [--wallets 500] [--seconds 30] [--rate 10]
 
 Runs one real web process on a fresh SQLite file (or DATABASE_URL, an empty database). Other people
-ask for their wallet at a fixed rate, first with no page open, then with all of them: sockets, and
-each asks for its parts once a minute as a page does. Then events are published: to everybody at the
-same moment, and to one after the other.
+ask for their wallet at a fixed rate: with no page open, before and after, and in between with all:
+sockets, and each asks for its parts once a minute as a page does. Events are published to everybody
+at the same moment, and to one after the other. Only an idle machine gives a fair ratio.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import resource
 import tempfile
 import time
@@ -105,7 +106,8 @@ async def _measure(
         return _at_rate(options.rate, seconds, lambda n: _page(port, readers[n % len(readers)]))
 
     await asyncio.to_thread(pages, WARM_UP_S)
-    without = await asyncio.to_thread(pages)
+    load = os.getloadavg()[0]
+    without = await asyncio.to_thread(pages, options.seconds / 2)
     before_bytes = process.memory_info().rss
     began = time.monotonic()
     sockets = await _open_all(port, wallets)
@@ -124,8 +126,10 @@ async def _measure(
     together = await _publish_to_all(sockets, wallets)
     one_by_one = await _publish_one_by_one(sockets, wallets)
     await asyncio.gather(*(socket.close() for socket in sockets))
+    without += await asyncio.to_thread(pages, options.seconds / 2)
     ratio = percentiles_ms(with_all)["p95_ms"] / percentiles_ms(without)["p95_ms"]
     return {
+        "load_before": round(load, 1),
         "opened_in_s": round(opened_s, 1),
         "kilobytes_per_socket": round((rss_bytes - before_bytes) / len(wallets) / 1024, 1),
         "cpu_share_at_rest": round(cpu_share, 3),

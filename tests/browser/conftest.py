@@ -2,4 +2,8 @@
 
 import os
 
+from playwright.sync_api import expect
+
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # for this process: see tests/processes.py
+
+expect.set_options(timeout=30_000)  # milliseconds: a hang, not a target
