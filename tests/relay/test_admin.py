@@ -110,6 +110,7 @@ def test_a_new_secret_is_shown(staff: Client, subscribe: Subscribe) -> None:
 
     assert unseal(Endpoint.objects.get().sealed_secret) in html.unescape(page)
     assert "For a day" in page
+    assert "style=" not in page  # the Content-Security-Policy would not let it count
 
 
 def test_a_test_event_and_a_replay_are_sent(
