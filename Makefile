@@ -29,7 +29,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 # Pages, the admin and texts: what these do in the database, services do, and those run on both.
 ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
-		api_reference api_revalidation api_security api_tutorial bodies dev event_catalogue headers live metrics nul operations_api pages roles \
+		api_reference api_revalidation api_security api_tutorial bodies deploying dev event_catalogue headers live metrics nul operations_api pages roles \
 		settings smtp support translations seed_demo pains)) \
 	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving second_factor_pages sessions mail_parts mishaps)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
