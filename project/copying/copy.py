@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -59,7 +60,9 @@ def check_source() -> None:
 
 
 def is_unmade(target: BaseDatabaseWrapper) -> bool:
-    """Tell whether the target has no tables yet."""
+    """Tell whether the target has no tables yet. A file that is not there is not made by asking."""
+    if target.vendor == "sqlite" and not Path(target.settings_dict["NAME"]).exists():
+        return True
     return not target.introspection.table_names()
 
 

@@ -85,7 +85,7 @@ def _target_settings(url: str) -> dict[str, Any]:
         options |= {
             "transaction_mode": "IMMEDIATE",
             "timeout": 5,
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+            "init_command": "PRAGMA synchronous=FULL;",
         }
     else:
         options.setdefault("connect_timeout", 5)

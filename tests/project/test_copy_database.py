@@ -226,6 +226,13 @@ def test_a_dry_run_writes_nothing(world: None, target: Target) -> None:
     assert copy_database(url)["rows"] == plan["rows"]  # the target was still empty
 
 
+def test_a_dry_run_makes_no_file(tmp_path: Path) -> None:
+    plan = copy_database(f"sqlite:///{tmp_path}/new.sqlite3", "--dry-run")
+
+    assert plan["migrates_target"]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_written_meanwhile_is_noticed_and_nothing_is_left(
     world: None, target: Target, monkeypatch: pytest.MonkeyPatch
 ) -> None:
