@@ -13,7 +13,7 @@ from django.core.management import get_commands
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "docs" / "deploy"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
-OURS = ("migrate", "web", "worker")
+OURS = ("migrate", "command", "web", "worker")
 
 # Of compose.yaml itself: what its own settings are made of.
 INTERPOLATED_ONLY = {"DOMAIN", "POSTGRES_PASSWORD"}
@@ -133,3 +133,18 @@ def test_the_commands_that_texts_name_exist(page: str) -> None:
 
     assert named
     assert set(named) <= get_commands().keys()
+
+
+def test_sockets_are_bounded_wherever_the_web_server_is_started() -> None:
+    bounds = ["--ws-max-size", "1024", "--ws-per-message-deflate", "false"]
+    unit = (DEPLOY / "usher-web.service").read_text()
+    development = (ROOT / "project/management/commands/dev.py").read_text()
+
+    assert " ".join(bounds) in " ".join(command_of("CMD"))
+    assert " ".join(bounds) in unit
+    assert ", ".join(f'"{bound}"' for bound in bounds) in development
+
+
+def test_every_setting_of_the_file_reaches_our_containers() -> None:
+    for name in OURS:
+        assert COMPOSE["services"][name]["env_file"] == "usher.env"
