@@ -1,6 +1,5 @@
 """The sessions of a person: to be seen, to be ended, and to be forgotten when they are over."""
 
-from importlib import import_module
 from typing import Any, cast
 
 from allauth.usersessions.forms import ManageUserSessionsForm
@@ -8,10 +7,10 @@ from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
 from allauth.usersessions.views import ListUserSessionsView
 from django import forms
-from django.conf import settings
 from django.contrib.sessions.models import Session
 from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 
@@ -63,7 +62,9 @@ def forget_ended_sessions() -> None:
 
     Called daily. It takes them in chunks and may be stopped anywhere.
     """
-    import_module(settings.SESSION_ENGINE).SessionStore.clear_expired()
+    expired = Session.objects.filter(expire_date__lt=timezone.now()).values_list("pk", flat=True)
+    while keys := list(expired[:_AT_ONCE]):
+        Session.objects.filter(pk__in=keys, expire_date__lt=timezone.now()).delete()
     alive = Session.objects.filter(pk=OuterRef("session_key"))
     over = UserSession.objects.filter(~Exists(alive)).values_list("pk", flat=True)
     while ids := list(over[:_AT_ONCE]):

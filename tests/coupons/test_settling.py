@@ -245,7 +245,7 @@ def test_a_retry_that_is_delivered_after_the_campaigns_end_issues_nothing(drain:
 
 @pytest.mark.parametrize("reason", ["campaign_paused", "sold_out"])
 def test_the_number_of_queries_does_not_grow_with_that_of_decisions(reason: str) -> None:
-    assert count_queries(reason, 2) == count_queries(reason, 60) <= 14
+    assert count_queries(reason, 2) == count_queries(reason, 60) <= 15
 
 
 def count_queries(reason: str, number: int) -> int:

@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import timedelta
 from io import StringIO
@@ -16,7 +17,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import DEFAULT_DB_ALIAS, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
@@ -224,6 +225,15 @@ def test_a_dry_run_writes_nothing(world: None, target: Target) -> None:
 
     assert plan["tables"]["accounts.User"] == User.objects.count()
     assert copy_database(url)["rows"] == plan["rows"]  # the target was still empty
+
+
+def test_other_threads_know_the_database_in_use_afterwards(target: Target, other_kind: str) -> None:
+    copy_database(target(other_kind), "--dry-run")
+
+    with ThreadPoolExecutor(1) as thread:
+        vendor = thread.submit(lambda: connections[DEFAULT_DB_ALIAS].vendor).result()
+
+    assert vendor == connection.vendor
 
 
 def test_a_dry_run_makes_no_file(tmp_path: Path) -> None:
