@@ -11,13 +11,14 @@ from allauth.account.models import EmailAddress
 from allauth.core.exceptions import ImmediateHttpResponse
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, proxies, services, validators
+from accounts import emails, proxies, second_factor, services, validators
 from accounts.locks import lock_with_inviter
 from accounts.models import User
 from accounts.standing import AccountIsClosed
@@ -103,6 +104,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
     def get_login_stages(self) -> list[str]:
         """Return the paths of the stages of a login, ours in the place of allauth's."""
         return [_OUR_STAGES.get(path, path) for path in super().get_login_stages()]
+
+    def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
+        """Return the ways to show once more who one is: with a second factor, that alone.
+
+        Else whoever has the password and a session could turn the factor off. The page of the
+        password leads on where it is not among these.
+        """
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        if user.is_anonymous or not second_factor.is_on(user):
+            return methods
+        return [method for method in methods if method["id"] != "reauthenticate"]
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Log in. A sign-up that waits although nothing is to be waited for is completed."""

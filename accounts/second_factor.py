@@ -18,6 +18,7 @@ from knox.models import AuthToken
 from accounts import limits
 from accounts.locks import lock_account
 from accounts.models import User
+from accounts.sessions import forget_other_sessions
 
 # Recovery codes stand in for one of these; they are no factor by themselves.
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
@@ -122,12 +123,13 @@ def _use_app_code(authenticator: Authenticator, code: str) -> bool:
 
 @receiver(post_save, sender=Authenticator, dispatch_uid="accounts.begin_second_factor")
 def begin(sender: Any, instance: Authenticator, created: bool, **kwargs: Any) -> None:
-    """End the API tokens that were had without the new factor, and the code that set it up."""
+    """End what was had without the new factor: API tokens, other sessions; and the code it took."""
     if not created or instance.type not in FACTORS:
         return
     with transaction.atomic():
         lock_account(instance.user_id)  # see services.issue_token
         AuthToken.objects.filter(user=instance.user_id).delete()
+        forget_other_sessions(instance.user_id)
         if instance.type == Authenticator.Type.TOTP:
             instance.data[_LAST_STEP] = max(totp.yield_hotp_counters_from_time())
             instance.save(update_fields=["data"])

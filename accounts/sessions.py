@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from allauth.core import context
 from allauth.usersessions.forms import ManageUserSessionsForm
 from allauth.usersessions.internal.flows.sessions import end_sessions
 from allauth.usersessions.models import UserSession
@@ -50,9 +51,18 @@ class SessionsView(ListUserSessionsView):  # type: ignore[misc]  # allauth is no
         return {**context, "sessions": list(reversed(context["sessions"]))}
 
 
-def forget_sessions(user_id: Any) -> None:
-    """End every session of an account that is known, and forget where it was logged in."""
-    theirs = UserSession.objects.filter(user=user_id)
+def forget_other_sessions(user_id: Any) -> None:
+    """End every session of an account but that of the present request, if one is being answered."""
+    session = getattr(context.request, "session", None)
+    forget_sessions(user_id, but=session.session_key if session else None)
+
+
+def forget_sessions(user_id: Any, *, but: str | None = None) -> None:
+    """End every session of an account that is known, and forget where it was logged in.
+
+    `but` is the key of one that stays.
+    """
+    theirs = UserSession.objects.filter(user=user_id).exclude(session_key=but or "")
     Session.objects.filter(pk__in=list(theirs.values_list("session_key", flat=True))).delete()
     theirs.delete()
 

@@ -191,13 +191,16 @@ def test_turning_it_off_takes_the_recovery_codes_along(client: Client, mei: User
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
 def test_all_pages_are_sound(client: Client, mei: User, language: str) -> None:
     log_in(client)
+    password_page = client.get("/accounts/reauthenticate/", HTTP_ACCEPT_LANGUAGE=language)
+    assert_sound(password_page, language)
     set_up(client)
     paths = ["/accounts/2fa/", CODES, f"{CODES}generate/", "/accounts/2fa/totp/deactivate/"]
     paths += ["/accounts/2fa/webauthn/", "/accounts/2fa/webauthn/add/", "/accounts/"]
-    paths += ["/accounts/2fa/reauthenticate/", "/accounts/reauthenticate/"]
-    key = Authenticator.objects.create(
+    paths.append("/accounts/2fa/reauthenticate/")
+    key = Authenticator(
         user=mei, type=Authenticator.Type.WEBAUTHN, data={"name": "Phone", "credential": {}}
     )
+    Authenticator.objects.bulk_create([key])  # as if it had been there at the login
     rows = [f"/accounts/2fa/webauthn/keys/{key.pk}/{what}/" for what in ("edit", "remove")]
 
     for path in [*rows, *paths]:
@@ -216,6 +219,42 @@ def test_recovery_codes_can_be_taken_along(client: Client, mei: User) -> None:
 
     assert answer["Content-Disposition"] == 'attachment; filename="recovery-codes.txt"'
     assert all(code in answer.content.decode() for code in recovery_codes(mei))
+
+
+def test_whoever_has_the_password_and_an_older_session_is_out_when_the_factor_is_turned_on(
+    client: Client, mei: User
+) -> None:
+    attacker = Client()
+    log_in(attacker)
+    reauthenticate(attacker)
+    log_in(client)
+
+    set_up(client)
+
+    assert attacker.get("/wallet/").status_code == 302
+    assert client.get("/wallet/").status_code == 200
+
+
+@pytest.mark.parametrize("required", ["optional", "required"])
+def test_the_password_alone_does_not_open_what_the_factor_guards(
+    client: Client, settings: Settings, required: str
+) -> None:
+    settings.STAFF_MFA = required
+    mei = User.objects.create_superuser("mei@example.com", PASSWORD)
+    set_up_app(mei)
+    recovery_codes(mei)
+    before = set(Authenticator.objects.values_list("pk", flat=True))
+    client.force_login(mei)  # a session that nothing knows of
+
+    answer = client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+
+    assert answer["Location"].startswith(reverse("mfa_reauthenticate"))
+    changes = (f"{CODES}generate/", "/accounts/2fa/totp/deactivate/", "/accounts/2fa/webauthn/add/")
+    answers = [client.get(path) for path in (CODES, f"{CODES}download/", *changes)]
+    for answer in (*answers, *(client.post(path) for path in changes)):
+        assert answer["Location"].startswith(reverse("mfa_reauthenticate"))
+    assert set(Authenticator.objects.values_list("pk", flat=True)) == before
+    assert client.get("/admin/").status_code == (302 if required == "required" else 200)
 
 
 # --- Staff --------------------------------------------------------------------------------------
