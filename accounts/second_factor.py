@@ -53,14 +53,15 @@ def is_required_of(user: User) -> bool:
 
 
 def is_owed(request: HttpRequest, user: User) -> bool:
-    """Tell whether a member of staff has yet to pass a second factor in this session."""
-    return is_required_of(user) and not was_passed(request, user)
+    """Tell whether a member of staff has yet to pass, or to set up, a second factor."""
+    return is_required_of(user) and not (is_on(user) and was_passed(request, user))
 
 
 def was_passed(request: HttpRequest, user: User) -> bool:
-    """Tell whether the login of this session, or a question since then, took a second factor."""
+    """Tell whether this session passed a second factor that the account has still."""
     records = get_authentication_records(request, user)
-    return any(record.get("method") == "mfa" for record in records)
+    passed = [record.get("id") for record in records if record.get("method") == "mfa"]
+    return bool(Authenticator.objects.filter(user=user, pk__in=passed).exists())
 
 
 def use_code(request: HttpRequest, *, user: User, code: str) -> Authenticator:
@@ -84,11 +85,15 @@ def use_code(request: HttpRequest, *, user: User, code: str) -> Authenticator:
 def remove(user_id: Any) -> bool:
     """Take every second factor and recovery code from an account. Returns whether there were any.
 
-    For those who lost their devices: whoever does it has made sure who asks.
+    For those who lost their devices, whose sessions and API tokens end with them: whoever does it
+    has made sure who asks.
     """
     with transaction.atomic():
         lock_account(user_id)
         deleted, _ = Authenticator.objects.filter(user_id=user_id).delete()
+        if deleted:
+            AuthToken.objects.filter(user=user_id).delete()
+            forget_other_sessions(user_id)
     return bool(deleted)
 
 

@@ -14,8 +14,10 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
+from knox.models import AuthToken
 from pytest_django import Settings
 
+from accounts import services
 from accounts.models import User
 from tests.accounts.conftest import PASSWORD, Register
 from tests.accounts.factors import (
@@ -304,6 +306,22 @@ def test_staff_who_logged_in_with_it_are_not_asked_again(client: Client, staff: 
     assert client.get("/admin/").status_code == 200
 
 
+@pytest.mark.django_db(transaction=True)  # what is counted as passed follows the commit
+def test_staff_who_turn_it_off_are_out_of_the_admin_until_they_have_one_again(
+    client: Client, staff: User
+) -> None:
+    log_in(client)
+    set_up(client)
+
+    client.post("/accounts/2fa/totp/deactivate/")
+
+    assert client.get("/admin/").status_code == 302
+    assert client.get("/api/v1/me/").status_code == 401
+    another = Authenticator(user=staff, type=Authenticator.Type.WEBAUTHN, data={})
+    Authenticator.objects.bulk_create([another])  # which ends no session, as saving one does
+    assert client.get("/admin/").status_code == 302
+
+
 def test_nothing_of_the_admin_is_open_to_who_owes_the_factor(client: Client, staff: User) -> None:
     client.force_login(staff)
 
@@ -330,6 +348,10 @@ def test_support_takes_a_lost_factor_off_with_a_permission(
 ) -> None:
     set_up_app(mei)
     set_up_passkey(mei)
+    finder = Client()  # of the device
+    finder.force_login(mei)
+    finder.get("/accounts/sessions/")
+    services.issue_token(user=mei, passed_second_factor=True)
     support = User.objects.create_user("support@example.com", PASSWORD, is_staff=True)
     names = ["view_user", "change_user"] + (["reset_second_factor"] if may else [])
     support.user_permissions.set(Permission.objects.filter(codename__in=names))
@@ -345,6 +367,24 @@ def test_support_takes_a_lost_factor_off_with_a_permission(
     )
 
     assert Authenticator.objects.exists() is not may
+    assert AuthToken.objects.exists() is not may
+    assert finder.get("/wallet/").status_code == (302 if may else 200)
+
+
+def test_staff_may_take_their_own_factor_off_and_see_the_page_after_it(client: Client) -> None:
+    root = User.objects.create_superuser("root@example.com", PASSWORD)
+    set_up_app(root)
+    client.force_login(root)
+    client.get("/accounts/sessions/")
+
+    answer = client.post(
+        "/admin/accounts/user/",
+        {"action": "reset_second_factor", "_selected_action": [str(root.pk)], "reason": "Lost."},
+        follow=True,
+    )
+
+    assert answer.status_code == 200
+    assert not Authenticator.objects.exists()
 
 
 def test_the_admin_shows_factors_and_no_secret(client: Client, mei: User) -> None:
