@@ -118,14 +118,17 @@ ROLES: dict[str, tuple[str, ...]] = {
 
 
 def make_roles(apps: Apps) -> None:
-    """Make the groups that are missing, and give each what it lacks of its permissions.
+    """Make the groups that are missing, with their permissions.
 
+    A group of that name that is there already is the site's own, and nobody in it gets more rights.
     Permissions that there are not (of a later release, in a migration of this one) are left out.
     """
     group_model: Any = apps.get_model("auth", "Group")
     permission_model: Any = apps.get_model("auth", "Permission")
     for name, permissions in ROLES.items():
-        group, _ = group_model.objects.get_or_create(name=name)
+        group, is_new = group_model.objects.get_or_create(name=name)
+        if not is_new:
+            continue
         wanted = Q(pk__in=[])
         for permission in permissions:
             app, _, codename = permission.partition(".")

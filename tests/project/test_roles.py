@@ -307,3 +307,16 @@ def test_who_is_in_no_group_sees_nothing(client: Client) -> None:
     for label in MODELS:
         assert client.get(page("changelist", label)).status_code == 403
     assert client.get(reverse("support-event", args=[uuid4()])).status_code == 403
+
+
+def test_a_group_that_a_site_has_already_gets_no_rights_and_a_missing_one_is_made() -> None:
+    Group.objects.all().delete()
+    own = Group.objects.create(name="support")
+    kept = Permission.objects.get(codename="view_user")
+    own.permissions.add(kept)
+
+    make_roles(apps)
+
+    assert list(own.permissions.all()) == [kept]
+    assert set(Group.objects.values_list("name", flat=True)) == set(ROLES)
+    assert Group.objects.get(name="on-call").permissions.exists()
