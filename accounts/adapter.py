@@ -16,9 +16,10 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, proxies, second_factor, services, validators
+from accounts import browsers, emails, proxies, second_factor, services, validators
 from accounts.locks import lock_with_inviter
 from accounts.models import User
 from accounts.standing import AccountIsClosed
@@ -144,6 +145,22 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth is
     def format_email_subject(self, subject: str) -> str:
         """Return the subject as it is: the sender's name says where it comes from."""
         return subject
+
+    def send_notification_mail(
+        self,
+        template_prefix: str,
+        user: User,
+        context: dict[str, Any] | None = None,
+        email: str | None = None,
+    ) -> None:
+        """Tell a person what was changed about logging in, and from which browser, once it is."""
+        told = {
+            "browser": browsers.describe(self.get_http_user_agent(self.request)),
+            "password_reset_url": reverse("account_reset_password"),
+            **(context or {}),
+        }
+        send = super().send_notification_mail
+        transaction.on_commit(lambda: send(template_prefix, user, told, email))
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Send a mail whose links begin with PUBLIC_URL, whatever host the request named.

@@ -20,7 +20,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from accounts import risk, second_factor, services
+from accounts import mfa, risk, second_factor, services
 from accounts.closing import CloseReason, close_account
 from accounts.models import (
     AccountStatus,
@@ -165,7 +165,10 @@ class UserAdmin(DjangoUserAdmin[User]):
 
         def change(user: User, note: str) -> bool:
             _require_superuser_for_staff(request, user)
-            return second_factor.remove(user.pk)
+            removed = second_factor.remove(user.pk)
+            if removed:
+                mfa.tell_of_removal(user)
+            return removed
 
         title = _("Take the second factor off")
         return apply_to_each(

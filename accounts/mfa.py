@@ -15,6 +15,8 @@ from allauth.mfa.totp import forms as totp_forms
 from allauth.mfa.totp.internal.auth import SECRET_SESSION_KEY
 from allauth.mfa.webauthn import forms as webauthn_forms
 from django import forms
+from django.urls import reverse
+from django.utils import translation
 from django.utils.safestring import mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -136,6 +138,13 @@ class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _ask_for_name(self.fields["name"])
+
+
+def tell_of_removal(user: User) -> None:
+    """Write to somebody whose second factors were taken off by staff, in their language."""
+    found = {"password_reset_url": reverse("account_reset_password")}
+    with translation.override(user.language):
+        get_account_adapter(context.request).send_mail("mfa/email/taken_off", user.email, found)
 
 
 def _ask_for_code(field: forms.Field, label: Any) -> None:
