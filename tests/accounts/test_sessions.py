@@ -1,13 +1,16 @@
 """A person sees where they are logged in, and ends what is not theirs."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from allauth.usersessions.models import UserSession
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts import browsers
@@ -149,6 +152,21 @@ def test_what_is_over_is_forgotten_and_the_rest_kept(mei: User) -> None:
 
     assert [row.session_key for row in UserSession.objects.all()] == [kept.session.session_key]
     assert Session.objects.count() == 1
+
+
+def test_what_is_over_is_forgotten_in_chunks(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.sessions._AT_ONCE", 2)
+    over = timezone.now() - timedelta(seconds=1)
+    keys = [f"key{number}" for number in range(5)]
+    Session.objects.bulk_create(Session(pk=key, expire_date=over) for key in keys)
+
+    with CaptureQueriesContext(connection) as statements:
+        forget_ended_sessions()
+
+    deletes = [each["sql"] for each in statements if 'DELETE FROM "django_session"' in each["sql"]]
+    assert len(deletes) == 3
+    assert max(len([key for key in keys if key in sql]) for sql in deletes) == 2
+    assert not Session.objects.exists()
 
 
 @pytest.mark.parametrize(
