@@ -8,14 +8,18 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Model, Q
 
 from accounts.models import NOTE_LENGTH, StatusChange
+from events.models import Delivery, ReceiverState
 
 OBJECT_REPR_LENGTH = 200  # of the admin's log
+_WHO_LENGTH, _REASON_LENGTH = 150, 200  # of interventions in events
 AT_ONCE = 500  # rows in one statement
 
 # Where addresses may stand, and how long the text may be; None: as long as it likes.
 _TEXTS: dict[type[Model], dict[str, int | None]] = {
     LogEntry: {"object_repr": OBJECT_REPR_LENGTH, "change_message": None},
     StatusChange: {"note": NOTE_LENGTH},  # of whomever: one reason may be given for many people
+    Delivery: {"skipped_by": _WHO_LENGTH, "skip_reason": _REASON_LENGTH},
+    ReceiverState: {"paused_by": _WHO_LENGTH, "pause_reason": _REASON_LENGTH},
 }
 
 

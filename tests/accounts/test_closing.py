@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import CharField, JSONField, TextField
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from django.utils.crypto import get_random_string
 from knox.models import AuthToken
 from pytest_django import Settings
@@ -27,6 +28,7 @@ from accounts.queries import accounts_by_id
 from accounts.referrals import void_referral
 from accounts.services import complete_registration
 from accounts.standing import flag_account
+from events.models import Delivery, DeliveryState, ReceiverState
 from tests.accounts.conftest import PASSWORD, Register
 from tests.accounts.test_standing import published
 from tests.parallel import run_at_once
@@ -119,6 +121,33 @@ def test_the_address_is_not_in_what_was_written_about_others_either(
         f"the same as {placeholder}",
         f"{placeholder} runs a ring",
     ]
+
+
+def test_the_address_is_not_in_the_reasons_of_those_who_run_the_machine(mei: User) -> None:
+    skipped = Delivery.objects.order_by("pk")[:1]
+    Delivery.objects.filter(pk__in=skipped.values("pk")).update(
+        state=DeliveryState.SKIPPED,
+        due_at=None,
+        finished_at=timezone.now(),
+        skipped_by="mei@example.com",
+        skip_reason="Asked for by Mei@example.com",
+    )
+    receiver = ReceiverState.objects.create(
+        name="points.reward",
+        paused_at=timezone.now(),
+        paused_by="mei@example.com",
+        pause_reason="mei@example.com gets too much",
+    )
+
+    close_account(user_id=mei.pk, reason=REQUESTED)
+
+    assert places_that_name("mei@example.com") == []
+    placeholder = f"closed-{mei.pk}@closed.invalid"
+    delivery = Delivery.objects.get(state=DeliveryState.SKIPPED)
+    receiver.refresh_from_db()
+    assert delivery.skipped_by == receiver.paused_by == placeholder
+    assert delivery.skip_reason == f"Asked for by {placeholder}"
+    assert receiver.pause_reason == f"{placeholder} gets too much"
 
 
 def test_another_person_s_longer_address_stays(mei: User) -> None:
