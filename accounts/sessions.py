@@ -19,6 +19,8 @@ from accounts import browsers
 from accounts.models import User
 
 _AT_ONCE = 1000  # rows in one statement
+_LIMIT = 50  # sessions of an account: a login beyond it ends the oldest
+_ALIVE = Session.objects.filter(pk=OuterRef("session_key"))
 
 
 class EndSessionsForm(ManageUserSessionsForm):  # type: ignore[misc]  # allauth is not typed
@@ -51,6 +53,18 @@ class SessionsView(ListUserSessionsView):  # type: ignore[misc]  # allauth is no
         return {**context, "sessions": list(reversed(context["sessions"]))}
 
 
+def list_session(*, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    """Add the session of a login to the person's, in the place of allauth's receiver.
+
+    allauth's opens every other one, to see whether it is over.
+    """
+    theirs = UserSession.objects.filter(user=user)
+    too_many = theirs.order_by("-created_at", "-pk").values("session_key")[_LIMIT - 1 :]
+    Session.objects.filter(pk__in=too_many).delete()
+    theirs.filter(~Exists(_ALIVE)).delete()
+    UserSession.objects.create_from_request(request)
+
+
 def forget_other_sessions(user_id: Any) -> None:
     """End every session of an account but that of the present request, if one is being answered."""
     session = getattr(context.request, "session", None)
@@ -75,7 +89,6 @@ def forget_ended_sessions() -> None:
     expired = Session.objects.filter(expire_date__lt=timezone.now()).values_list("pk", flat=True)
     while keys := list(expired[:_AT_ONCE]):
         Session.objects.filter(pk__in=keys, expire_date__lt=timezone.now()).delete()
-    alive = Session.objects.filter(pk=OuterRef("session_key"))
-    over = UserSession.objects.filter(~Exists(alive)).values_list("pk", flat=True)
+    over = UserSession.objects.filter(~Exists(_ALIVE)).values_list("pk", flat=True)
     while ids := list(over[:_AT_ONCE]):
         UserSession.objects.filter(pk__in=ids).delete()

@@ -169,6 +169,57 @@ def test_what_is_over_is_forgotten_in_chunks(db: None, monkeypatch: pytest.Monke
     assert not Session.objects.exists()
 
 
+def make_sessions(user: User, count: int) -> None:
+    """Let somebody have logged in so many times before, the first longest ago."""
+    browser, now = Client(), timezone.now()
+    browser.force_login(user)
+    row = Session.objects.get(pk=browser.session.session_key)
+    row.delete()
+    keys = [f"earlier{number:03}" for number in range(count)]
+    Session.objects.bulk_create(
+        Session(pk=key, session_data=row.session_data, expire_date=row.expire_date) for key in keys
+    )
+    UserSession.objects.bulk_create(
+        UserSession(
+            user=user,
+            ip="192.0.2.1",
+            user_agent="x",
+            session_key=key,
+            created_at=now - timedelta(hours=count - number),
+        )
+        for number, key in enumerate(keys)
+    )
+
+
+def test_a_login_asks_the_database_as_often_with_25_sessions_as_with_none(mei: User) -> None:
+    with CaptureQueriesContext(connection) as first:
+        logged_in()
+    make_sessions(mei, 24)
+
+    with CaptureQueriesContext(connection) as later:
+        logged_in()
+
+    assert UserSession.objects.count() == 26
+    assert len(later) == len(first)
+
+
+def test_a_login_ends_the_oldest_sessions_of_too_many_and_no_one_else_s(
+    mei: User, register: Register
+) -> None:
+    register(email="lin@example.com")
+    lins = logged_in(email="lin@example.com")
+    make_sessions(mei, 55)
+
+    browser = logged_in()
+
+    assert is_in(browser)
+    assert is_in(lins)
+    left = UserSession.objects.filter(user=mei).values_list("session_key", flat=True)
+    expected = {f"earlier{number:03}" for number in range(6, 55)}
+    assert set(left) == {*expected, browser.session.session_key}
+    assert Session.objects.count() == len(left) + 1
+
+
 @pytest.mark.parametrize(
     ("user_agent", "said"),
     [
