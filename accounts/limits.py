@@ -11,9 +11,13 @@ from django.http import HttpRequest
 _APP = "allauth.account"
 
 
-def consume(request: HttpRequest, action: str) -> bool:
-    """Count one request against the limit of `action`. False where it is exceeded."""
-    return ratelimit.consume(request, app=_APP, action=action) is not None
+def consume(request: HttpRequest, action: str, *, count_get: bool = False) -> bool:
+    """Count one request against the limit of `action`. False where it is exceeded.
+
+    Requests that only read are not counted, unless `count_get` says so.
+    """
+    usage = ratelimit.consume(request, app=_APP, action=action, limit_get=count_get)
+    return usage is not None
 
 
 def consume_mail(request: HttpRequest, email: str) -> bool:

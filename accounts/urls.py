@@ -12,5 +12,10 @@ urlpatterns = [
     path("accounts/close/", views.close, name="account_close"),
     path("accounts/export/", views.export, name="account_export"),
     path("accounts/sessions/", SessionsView.as_view(), name="usersessions_list"),
+    path(
+        "accounts/2fa/webauthn/login/",
+        views.PasskeyLoginView.as_view(),
+        name="mfa_login_webauthn",
+    ),
     path("accounts/email/", views.EmailView.as_view(), name="account_email"),
 ]

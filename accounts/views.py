@@ -8,6 +8,7 @@ from allauth.account.internal.flows.login import perform_password_login
 from allauth.account.models import Login
 from allauth.account.views import EmailView as AllauthEmailView
 from allauth.account.views import SignupView as AllauthSignupView
+from allauth.mfa.webauthn.views import LoginWebAuthnView
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
@@ -190,6 +191,17 @@ class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typ
         if registration.referral_reason in REFERRAL_SENTENCES:
             sentence = REFERRAL_SENTENCES[registration.referral_reason]
             messages.warning(self.request, sentence)
+
+
+class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]  # allauth is not typed
+    """allauth's login with a passkey, whose challenges are limited: each is kept in a session."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Return a challenge to a script, and lead anybody else to the login page."""
+        if not limits.consume(request, "login", count_get=True):
+            return too_many_requests(request)
+        answer: HttpResponse = super().get(request, *args, **kwargs)
+        return answer
 
 
 class EmailView(AllauthEmailView):  # type: ignore[misc]  # allauth is not typed

@@ -180,6 +180,19 @@ def test_resetting_the_password_does_not_go_round_the_code(client: Client, mei: 
     assert Authenticator.objects.exists()
 
 
+def test_strangers_who_ask_for_a_passkey_s_challenge_are_limited(settings: Settings) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {"login": "2/m/ip"}
+
+    answers = [
+        Client(headers={"X-Requested-With": "XMLHttpRequest"}).get("/accounts/2fa/webauthn/login/")
+        for _ in range(3)
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert int(answers[-1]["Retry-After"]) > 0
+    assert Session.objects.count() == 2
+
+
 def test_turning_it_off_takes_the_recovery_codes_along(client: Client, mei: User) -> None:
     log_in(client)
     set_up(client)
