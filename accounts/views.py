@@ -179,9 +179,11 @@ class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typ
             return None
         if user is None or timezone.now() - user.created_at > SENT_AGAIN_WITHIN:
             return None
-        messages.info(self.request, _("You have signed up already, and are logged in."))
         login = Login(user=user, email=credentials["email"])
         answer: HttpResponse = perform_password_login(self.request, credentials, login)
+        if self.request.user.is_authenticated:  # and is not asked for anything more
+            messages.info(self.request, _("You have signed up already, and are logged in."))
+        answer.delete_cookie(INVITATION_COOKIE, samesite="Lax")
         return answer
 
     def _tell_about_referral(self, registration: services.Registration | None) -> None:

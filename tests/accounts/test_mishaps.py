@@ -58,6 +58,21 @@ def test_a_sign_up_whose_answer_was_lost_is_sent_again_and_opens_the_account() -
     assert "You have signed up already, and are logged in." in page
 
 
+def test_a_sign_up_that_is_sent_again_says_nothing_of_a_login_that_waits_for_its_code() -> None:
+    Client().post(SIGN_UP, TYPED)
+    set_up_app(User.objects.get())
+    inviter = User.objects.create_user("inviter@example.com", "irrelevant")
+    browser = Client()
+    browser.get(f"/i/{inviter.referral_code}/")
+
+    answer: Any = browser.post(SIGN_UP, TYPED, follow=True)
+
+    assert answer.redirect_chain[-1][0].startswith("/accounts/2fa/authenticate/")
+    assert "You have signed up already" not in answer.content.decode()
+    assert not is_in(browser)
+    assert not browser.cookies["invitation"].value
+
+
 def test_a_sign_up_for_an_account_from_before_says_to_log_in(
     client: Client, register: Register
 ) -> None:
