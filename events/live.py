@@ -22,6 +22,7 @@ from events.models import Event
 from events.signals import all_signals
 
 LOOK_BACK_S = 5.0
+TAIL_LIMIT = 2000  # hints of one look: so many are read and gone through, whatever has happened
 BEGIN_BACK = 1000  # positions: at a first look nobody knows where the log ended LOOK_BACK_S ago
 _COLUMNS = ("position", "event_id", "type", "person")
 
@@ -37,22 +38,34 @@ class Hint:
 
 
 def read_tail(people: Collection[str], after: int) -> tuple[int, list[Hint]]:
-    """Return where the log ends, and what it has after a position about some people.
+    """Return where the log ends, and what it has after a position about some people, in order.
 
     One statement, by indices: its cost grows with the people and with what is new, not with
-    history.
+    history. TAIL_LIMIT hints may be any part of what there is: then a second statement asks
+    where the log ends, and `whom_it_concerns` tells who had better look.
     """
     end = Event.objects.filter(position=_end_of_log()).annotate(person=Value(""))
-    parts = [_rows(part) for part in (*_about(people, after), end)]
-    rows = parts[0].union(*parts[1:], all=True)
-    hints = [Hint(**dict(zip(_COLUMNS, row, strict=True))) for row in rows]
-    return max((hint.position for hint in hints), default=0), [h for h in hints if h.person]
+    parts = [_rows(part, *_COLUMNS) for part in (*_about(people, after), end)]
+    rows = list(parts[0].union(*parts[1:], all=True)[: TAIL_LIMIT + 1])
+    found = sorted(
+        (Hint(**dict(zip(_COLUMNS, row, strict=True))) for row in rows),
+        key=lambda hint: hint.position,
+    )
+    hints = [hint for hint in found if hint.person][:TAIL_LIMIT]
+    if len(found) > TAIL_LIMIT:
+        return _where_log_ends(), hints
+    return max((hint.position for hint in found), default=0), hints
+
+
+def whom_it_concerns(people: Collection[str], after: int) -> set[str]:
+    """Return which of these people the log has something about after a position, however much."""
+    parts = [_rows(part, "person") for part in _about(people, after)]
+    return {person for (person,) in parts[0].union(*parts[1:])}
 
 
 def begin() -> int:
     """Return the position after which a first look reads."""
-    end: int | None = Event.objects.aggregate(end=Max("position"))["end"]
-    return max(0, (end or 0) - BEGIN_BACK)
+    return max(0, _where_log_ends() - BEGIN_BACK)
 
 
 class Window:
@@ -74,6 +87,11 @@ class Window:
         while len(self._marks) > 1 and self._marks[1][0] <= began_at - LOOK_BACK_S:
             self._marks.popleft()
 
+    def move_on(self, *, began_at: float, end: int) -> None:
+        """Begin the next look where this one found the log to end: it has been too much to read."""
+        self._marks.clear()
+        self.note(began_at=began_at, end=end)
+
 
 def _about(people: Collection[str], after: int) -> Iterator[QuerySet[Event, Any]]:
     """Yield what is new: events keyed by these people, then those that concern them besides."""
@@ -93,9 +111,14 @@ def _types_by_concerned_field() -> dict[str, list[str]]:
     return types
 
 
+def _where_log_ends() -> int:
+    end: int | None = Event.objects.aggregate(end=Max("position"))["end"]
+    return end or 0
+
+
 def _end_of_log() -> Any:
     return Event.objects.order_by("-position").values("position")[:1]
 
 
-def _rows(events: QuerySet[Event, Any]) -> QuerySet[Event, Any]:
-    return events.order_by().values_list(*_COLUMNS)
+def _rows(events: QuerySet[Event, Any], *columns: str) -> QuerySet[Event, Any]:
+    return events.order_by().values_list(*columns)

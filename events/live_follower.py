@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
@@ -20,7 +20,7 @@ from channels.exceptions import ChannelFull
 from channels.layers import get_channel_layer
 from django.conf import settings
 
-from events.live import Hint, Window, begin, read_tail
+from events.live import TAIL_LIMIT, Hint, Window, begin, read_tail, whom_it_concerns
 from events.live_sessions import Viewer, still_logged_in, viewer_of
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ CHECK_SESSIONS_EVERY_S = 2.0
 HEARTBEAT_EVERY_S = 25.0  # below the 30 or 60 s after which proxies cut what is silent
 JOIN_WITHIN_S = 5.0
 SOCKETS_PER_PERSON = 10  # tabs and devices
+HINTS_PER_LOOK = 20  # to a page, which gathers them anyway: they all make it ask once
+LOOK_AGAIN = {"type": "live.look_again"}  # so much has happened that it is not told one by one
 
 
 class Refused(Exception):
@@ -154,27 +156,42 @@ class Follower:
         if after is None:
             after = await _in_thread(self._looking, begin)
             self._window.note(began_at=began_at, end=after)
-        end, hints = await _in_thread(self._looking, read_tail, list(self._sockets), after)
-        self._window.note(began_at=began_at, end=end)
-        for hint in hints:
-            for socket in list(self._sockets.get(hint.person, ())):
-                await self._tell(socket, hint)
+        people = list(self._sockets)
+        end, hints = await _in_thread(self._looking, read_tail, people, after)
+        if len(hints) < TAIL_LIMIT:
+            self._window.note(began_at=began_at, end=end)
+            await self._tell(hints)
+        else:
+            concerned = await _in_thread(self._looking, whom_it_concerns, people, after)
+            self._window.move_on(began_at=began_at, end=end)
+            await self._tell_to_look(concerned)
 
-    async def _tell(self, socket: Socket, hint: Hint) -> None:
-        if hint.event_id in socket.known:
-            return
+    async def _tell(self, hints: Iterable[Hint]) -> None:
+        self._forget_what_is_past()
+        for person, theirs in _by_person(hints).items():
+            for socket in list(self._sockets.get(person, ())):
+                await _send_hints(socket, map(_content, _learn(socket, theirs)))
+
+    async def _tell_to_look(self, people: Iterable[str]) -> None:
+        self._forget_what_is_past()
+        for person in people:
+            for socket in list(self._sockets.get(person, ())):
+                await _send_hints(socket, [LOOK_AGAIN])
+
+    def _forget_what_is_past(self) -> None:
+        """Let sockets forget what no look will meet again. Once a look: it goes through it all."""
         start = self._window.start or 0
-        socket.known = {known: at for known, at in socket.known.items() if at > start}
-        socket.known[hint.event_id] = hint.position
-        content = {"type": hint.type, "id": str(hint.event_id)}
-        await _send(socket, {"type": "live.hint", "hint": content})
+        for socket in self._all():
+            if socket.known:
+                socket.known = {known: at for known, at in socket.known.items() if at > start}
 
     async def _close_ended(self) -> None:
         """Close the sockets of those who logged out, or may not be logged in any more."""
         viewers = {socket.viewer for socket in self._all()}
         remaining = await _in_thread(self._looking, still_logged_in, viewers)
+        ended = viewers - remaining
         for socket in self._all():
-            if socket.viewer in viewers - remaining:
+            if socket.viewer in ended:
                 await _send(socket, {"type": "live.end"})
 
 
@@ -187,6 +204,24 @@ def _greet(session_key: str, after: int | None) -> tuple[Viewer, dict[UUID, int]
     return viewer, {hint.event_id: hint.position for hint in hints}
 
 
+def _by_person(hints: Iterable[Hint]) -> dict[str, list[Hint]]:
+    groups: dict[str, list[Hint]] = {}
+    for hint in hints:
+        groups.setdefault(hint.person, []).append(hint)
+    return groups
+
+
+def _learn(socket: Socket, hints: Iterable[Hint]) -> list[Hint]:
+    """Let a socket know of all hints. Return which it is to be told: the latest of the new ones."""
+    fresh = {hint.event_id: hint for hint in hints if hint.event_id not in socket.known}
+    socket.known.update({event_id: hint.position for event_id, hint in fresh.items()})
+    return list(fresh.values())[-HINTS_PER_LOOK:]
+
+
+def _content(hint: Hint) -> dict[str, str]:
+    return {"type": hint.type, "id": str(hint.event_id)}
+
+
 async def _in_thread(
     threads: ThreadPoolExecutor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs
 ) -> R:
@@ -194,6 +229,12 @@ async def _in_thread(
     run = database_sync_to_async(function, thread_sensitive=False, executor=threads)
     result: R = await run(*args, **kwargs)
     return result
+
+
+async def _send_hints(socket: Socket, contents: Iterable[dict[str, str]]) -> None:
+    for content in contents:
+        await _send(socket, {"type": "live.hint", "hint": content})
+    await asyncio.sleep(0)  # sending doesn't wait for anything: requests have their turn here
 
 
 async def _send(socket: Socket, message: dict[str, Any]) -> None:

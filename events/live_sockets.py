@@ -1,7 +1,8 @@
 """The socket of an open page, at `/ws/live/`: who may connect, and what goes over it.
 
-To the page go hints, `{"type": "coupons.coupon_issued", "id": …}`, and a heartbeat. The page says
-nothing: what it wants to know it asks for by HTTP.
+To the page go hints, `{"type": "coupons.coupon_issued", "id": …}`, in place of very many
+`{"type": "live.look_again"}`, and a heartbeat. The page says nothing: what it wants to know it
+asks for by HTTP.
 """
 
 import json

@@ -5,11 +5,20 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import DjangoAssertNumQueries
 
 from accounts.models import User
-from events.live import LOOK_BACK_S, Hint, Window, begin, read_tail
+from events.live import (
+    LOOK_BACK_S,
+    TAIL_LIMIT,
+    Hint,
+    Window,
+    begin,
+    read_tail,
+    whom_it_concerns,
+)
 from events.models import Event
 from events.signals import EventSignal
 from tests.conftest import Publish
 from tests.faults.world import register
+from tests.probe.crowds import publish_many
 from tests.probe.signals import Happened
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -81,6 +90,43 @@ def test_a_look_is_one_statement_whoever_is_connected(
     assert [hint.event_id for hint in hints] == [event.id]
 
 
+def test_of_a_long_tail_so_much_is_read_and_where_it_ends(
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    end = publish_many("mei", TAIL_LIMIT + 50)
+
+    with django_assert_num_queries(2) as asked:
+        tail_end, hints = read_tail(["mei"], 0)
+
+    assert (tail_end, len(hints)) == (end, TAIL_LIMIT)
+    assert f"LIMIT {TAIL_LIMIT + 1}" in asked.captured_queries[0]["sql"]
+
+
+def test_whom_a_tail_concerns_is_one_row_a_person_however_long_it_is(
+    publish: Publish, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    mei = register("mei@example.com")
+    joined_at = begin_at_the_end()
+    register("lin@example.com", mei)
+    publish_many("ada", 50)
+    people = [str(mei.pk), "ada", "somebody of whom there is nothing"]
+
+    with django_assert_num_queries(1) as asked:
+        concerned = whom_it_concerns(people, joined_at)
+
+    assert concerned == {str(mei.pk), "ada"}
+    assert "UNION ALL" not in asked.captured_queries[0]["sql"]
+
+
+def test_of_a_short_tail_everything_is_read_in_order() -> None:
+    publish_many("mei", TAIL_LIMIT - 1)
+
+    _, hints = read_tail(["mei"], 0)
+
+    positions = [hint.position for hint in hints]
+    assert (len(hints), positions) == (TAIL_LIMIT - 1, sorted(positions))
+
+
 def test_a_person_of_both_roles_gets_both(publish: Publish) -> None:
     inviter = register("mei@example.com")
     register("lin@example.com", inviter)
@@ -102,6 +148,15 @@ def test_a_window_begins_where_the_log_ended_some_seconds_ago() -> None:
     # A look at 105 s begins where that at 100 s ended: whoever commits later than that is late.
     assert LOOK_BACK_S == 5
     assert starts == [1000, 1000, 1000, 1000, 1000, 1000, 1001, 1002]
+
+
+def test_a_window_that_is_moved_on_begins_where_the_log_ends() -> None:
+    window = Window()
+    window.note(began_at=100.0, end=10)
+
+    window.move_on(began_at=100.5, end=90_000)
+
+    assert window.start == 90_000
 
 
 def test_a_window_outlasts_an_outage() -> None:

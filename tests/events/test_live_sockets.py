@@ -15,11 +15,13 @@ from pytest_django import Settings
 from accounts.closing import CloseReason, close_account
 from accounts.models import User
 from events import live, live_follower
-from events.live_follower import SOCKETS_PER_PERSON, Follower
+from events.live import TAIL_LIMIT
+from events.live_follower import HINTS_PER_LOOK, SOCKETS_PER_PERSON, Follower, Socket
 from events.live_sockets import POLICY_VIOLATION, SESSION_ENDED, LiveSocket
 from events.models import Event
 from tests.conftest import Publish
 from tests.faults.world import register
+from tests.probe.crowds import publish_many
 from tests.probe.signals import Happened, happened
 from tests.registrations import make_person
 from tests.sockets import HOST, ORIGIN, Page, in_thread, opened, run, session_of
@@ -184,6 +186,120 @@ def test_a_transaction_that_is_slow_to_commit_is_heard(application: Any, publish
         await page.leave()
 
     run(scenario)
+
+
+# --- Of whom much is to be told ----------------------------------------------------------------
+
+
+def test_of_a_crowd_of_events_a_page_hears_the_latest_and_the_crowd_is_remembered_once(
+    application: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    remembered: list[int] = []
+    read_tail = live.read_tail
+
+    class Watched(Socket):
+        """Tells when all that it knows is gone through."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "known":
+                remembered.append(len(value))  # it was built anew
+            super().__setattr__(name, value)
+
+    def counting(people: Any, after: int) -> Any:
+        looks.append(after)
+        return read_tail(people, after)
+
+    monkeypatch.setattr(live_follower, "Socket", Watched)
+    monkeypatch.setattr(live_follower, "read_tail", counting)
+    mei = make_person()
+    session_key = session_of(mei)
+
+    async def scenario() -> None:
+        page = await opened(application, session_key)
+        await in_thread(publish_many, str(mei.pk), 300)
+        heard = [await page.next_hint() for _ in range(HINTS_PER_LOOK)]
+        assert len({hint["id"] for hint in heard}) == HINTS_PER_LOOK == 20
+
+        last = await in_thread(publish, 3, str(mei.pk))
+
+        assert await page.next_hint() == hint_of(last)  # and none of the 280
+        assert str(last.id) not in {hint["id"] for hint in heard}
+        await page.leave()
+
+    run(scenario)
+
+    assert max(remembered) >= 300
+    assert len(remembered) <= len(looks) + 1  # once a look, and once as it joined
+
+
+def test_after_more_than_a_look_reads_whom_it_concerns_is_told_to_look_again_and_no_more(
+    application: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts: list[int] = []
+    read_tail = live.read_tail
+
+    def refuse(people: Any, after: int) -> Any:
+        raise OperationalError("connection refused")
+
+    def noting(people: Any, after: int) -> Any:
+        starts.append(after)
+        return read_tail(people, after)
+
+    mei, lin = make_person(), make_person()
+    keys = [session_of(mei), session_of(lin)]
+
+    async def scenario() -> int:
+        pages = [await opened(application, key) for key in keys]
+        before = await in_thread(publish, 1, str(mei.pk))
+        assert await pages[0].next_hint() == hint_of(before)
+        monkeypatch.setattr(live_follower, "read_tail", refuse)
+        end = await in_thread(publish_many, str(mei.pk), TAIL_LIMIT + 50)
+        monkeypatch.setattr(live_follower, "read_tail", noting)
+        assert await pages[0].next_hint() == {"type": "live.look_again"}
+
+        later = [await in_thread(publish, 2, str(person.pk)) for person in (mei, lin)]
+
+        assert [await page.next_hint() for page in pages] == [hint_of(event) for event in later]
+        for page in pages:
+            assert await page.hears_nothing()
+            await page.leave()
+        return int(end)
+
+    end = run(scenario)
+
+    assert starts[0] < end
+    assert set(starts[1:]) == {end}  # what was too much is not read again
+
+
+def test_between_two_pages_others_have_their_turn(
+    application: Any, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    send = live_follower._send
+
+    async def noting(socket: Socket, message: dict[str, Any]) -> None:
+        if message["type"] == "live.hint":
+            order.append(socket.channel)
+            asyncio.get_running_loop().call_soon(order.append, "others")
+        await send(socket, message)
+
+    monkeypatch.setattr(live_follower, "_send", noting)
+    mei = make_person()
+    session_key = session_of(mei)
+
+    async def scenario() -> None:
+        pages = [await opened(application, session_key) for _ in range(3)]
+        await in_thread(publish, 1, str(mei.pk))
+        for page in pages:
+            await page.next_hint()
+        for page in pages:
+            await page.leave()
+
+    run(scenario)
+
+    assert order[1::2] == ["others"] * 3
+    assert len(set(order[::2])) == 3
 
 
 # --- Who is let in ----------------------------------------------------------------------------
