@@ -120,7 +120,7 @@ class MailOutcome(models.TextChoices):
 
     SENT = "sent", _("sent")  # the mail server took it
     WITHHELD = "withheld", _("withheld")  # it was not to be sent
-    REFUSED = "refused", _("refused")  # the mail server refuses the address for good
+    REFUSED = "refused", _("refused")  # by the mail server: there is no such address
 
 
 class WithheldReason(models.TextChoices):

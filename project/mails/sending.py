@@ -1,6 +1,7 @@
 """Sending a mail about an event: once as far as can be known, with an id that stays the same."""
 
 import logging
+import re
 from collections.abc import Callable
 from smtplib import SMTPRecipientsRefused
 from typing import Any
@@ -25,7 +26,10 @@ _UNDELIVERABLE = (
     "example",
     "localhost",
 )  # top-level domains of nobody: RFC 2606
-_PERMANENT = 500  # SMTP replies from here on will be the same tomorrow
+_NO_SUCH_ADDRESS = {550, 551, 553}  # SMTP replies, where no enhanced status says it better
+# RFC 3463: 5.1 is about addresses, but 5.1.7 and 5.1.8 are about the sender's.
+_ENHANCED_STATUS = re.compile(rb"\s*5\.\d{1,3}\.\d{1,3}\b")
+_ENHANCED_NO_SUCH_ADDRESS = re.compile(rb"\s*5\.1\.(?![78]\b)\d{1,3}\b")
 
 
 def send_once(
@@ -33,11 +37,12 @@ def send_once(
 ) -> None:
     """Send the mail of this kind about an event, or record why it is not sent.
 
-    Where a process dies between sending and recording, the mail goes out again under the same
-    Message-ID. Raises OSError (smtplib's errors are) where the mail server is not to be had or
-    wants it later.
+    Only what was sent is done with: asked again, a mail that was withheld or refused is tried as
+    if it were new. Where a process dies between sending and recording, it goes out again under the
+    same Message-ID. Raises OSError (smtplib's errors are) where the mail server is not to be had,
+    wants it later, or refuses us rather than the address.
     """
-    if Mail.objects.filter(event_id=event.id, kind=kind).exists():
+    if Mail.objects.filter(event_id=event.id, kind=kind, outcome=MailOutcome.SENT).exists():
         return
     user = User.objects.get(pk=user_id)
     record = Mail(event_id=event.id, kind=kind, user=user, message_id=_message_id(event, kind))
@@ -48,8 +53,19 @@ def send_once(
         record.reason = record.reason or WithheldReason.OUTDATED
     else:
         _send(record, letter, user.email)
-    # A second worker may have sent it too: whoever records first tells how it went.
+    _record(record)
+
+
+def _record(record: Mail) -> None:
+    """Say how it went. A second worker may have tried too: that it was sent stands."""
     Mail.objects.bulk_create([record], ignore_conflicts=True)
+    earlier = Mail.objects.filter(event_id=record.event_id, kind=record.kind)
+    earlier.exclude(outcome=MailOutcome.SENT).update(
+        outcome=record.outcome,
+        reason=record.reason,
+        answer=record.answer,
+        created_at=record.created_at,
+    )
 
 
 def _reason_against(user: User) -> str:
@@ -80,8 +96,8 @@ def _send(record: Mail, letter: Letter, address: str) -> None:
     try:
         mail.send()
     except SMTPRecipientsRefused as refusal:
-        (code, _words), *_ = refusal.recipients.values()
-        if code < _PERMANENT:
+        (code, words), *_ = refusal.recipients.values()
+        if not _is_about_the_address(code, words):
             raise
         logger.warning(
             "The mail server refuses the address of account %s (%d).", record.user_id, code
@@ -90,6 +106,13 @@ def _send(record: Mail, letter: Letter, address: str) -> None:
     else:
         record.outcome = MailOutcome.SENT
         record.answer = mask_addresses(getattr(mail, "answer", ""))[:ANSWER_LENGTH]
+
+
+def _is_about_the_address(code: int, words: bytes) -> bool:
+    """Tell whether there is no such address. Anything else may be about us: policy, a quota."""
+    if _ENHANCED_STATUS.match(words):
+        return bool(_ENHANCED_NO_SUCH_ADDRESS.match(words))
+    return code in _NO_SUCH_ADDRESS
 
 
 def _message_id(event: Event[Any], kind: MailKind) -> str:

@@ -23,7 +23,7 @@ from project.models import Mail, MailOutcome, WithheldReason
 from tests.conftest import Drain
 from tests.faults.world import PASSWORD, open_campaign_and_rule, register
 from tests.probe.observe import make_due
-from tests.registrations import close, flag
+from tests.registrations import clear, close, flag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -157,16 +157,92 @@ def test_a_mail_server_that_is_away_delays_mails_alone(inviter: User, drain: Dra
     assert set(outcomes(person).values()) == {(MailOutcome.SENT, "")}
 
 
-def test_an_address_that_the_server_refuses_for_good_is_recorded_and_not_tried_again(
-    inviter: User, drain: Drain
+def refuse(code: int, words: str) -> Any:
+    """Let the mail server refuse the recipient."""
+    refusal = SMTPRecipientsRefused({MEI: (code, words.encode())})
+    return mock.patch.object(EmailMultiAlternatives, "send", side_effect=refusal)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (550, "no such user"),
+        (550, "5.1.1 <mei@example.com>: Recipient address rejected: User unknown"),
+        (551, "User not local"),
+        (553, "5.1.3 bad address syntax"),
+        (554, "5.1.2 no such host"),
+        (556, "5.1.10 Domain has null MX"),
+    ],
+)
+def test_an_address_that_there_is_not_is_recorded_and_not_tried_again(
+    inviter: User, drain: Drain, code: int, words: str
 ) -> None:
-    refusal = SMTPRecipientsRefused({MEI: (550, b"no such user")})
-    with mock.patch.object(EmailMultiAlternatives, "send", side_effect=refusal):
+    with refuse(code, words):
         person = register(MEI)
         drain()
 
-    assert set(outcomes(person).values()) == {(MailOutcome.REFUSED, "550")}
+    assert set(outcomes(person).values()) == {(MailOutcome.REFUSED, str(code))}
     assert not Delivery.objects.filter(queue=QUEUE).exclude(state=DeliveryState.DONE).exists()
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (554, "5.7.1 <mei@example.com>: Relay access denied"),
+        (550, "5.7.1 blocked by policy"),
+        (550, "5.7.26 unauthenticated mail is not accepted"),
+        (550, "5.4.5 daily sending quota exceeded"),
+        (553, "5.7.1 sender address rejected: not owned by user"),
+        (550, "5.1.8 sender address rejected: Domain not found"),
+        (554, "no thanks"),
+        (530, "Authentication required"),
+    ],
+)
+def test_a_refusal_that_is_about_us_is_tried_again_and_loses_no_mail(
+    inviter: User, drain: Drain, code: int, words: str
+) -> None:
+    with refuse(code, words):
+        person = register(MEI)
+        drain()
+
+    assert outcomes(person) == {}
+    assert MEI not in str(list(Delivery.objects.filter(queue=QUEUE).values_list("last_error")))
+    make_due()
+    drain()
+    assert set(outcomes(person).values()) == {(MailOutcome.SENT, "")}
+
+
+def test_a_refused_mail_is_sent_by_a_replay_once_the_server_takes_it(
+    inviter: User, drain: Drain
+) -> None:
+    with refuse(550, "too many recipients today"):
+        person = register(MEI)
+        drain()
+    assert set(outcomes(person).values()) == {(MailOutcome.REFUSED, "550")}
+
+    for _ in range(2):
+        call_command("replay", "--state", "done")
+        drain()
+
+    assert set(outcomes(person).values()) == {(MailOutcome.SENT, "")}
+    assert [letter.to for letter in mail.outbox] == [[MEI]] * 2  # the welcome, and the coupon
+
+
+def test_that_a_mail_was_sent_stands_whatever_a_second_worker_is_told(
+    inviter: User, drain: Drain
+) -> None:
+    def be_second(*args: Any) -> None:
+        event_id, kind = args[0].extra_headers["Message-ID"].strip("<").split("@")[0].split(".")
+        first = {"event_id": event_id, "kind": kind, "user": _of(MEI), "message_id": "<x@y>"}
+        Mail.objects.create(outcome=MailOutcome.SENT, answer="queued as 1", **first)
+        raise SMTPRecipientsRefused({MEI: (550, b"no such user")})
+
+    with mock.patch.object(EmailMultiAlternatives, "send", autospec=True, side_effect=be_second):
+        person = register(MEI)
+        drain()
+
+    assert set(outcomes(person).values()) == {(MailOutcome.SENT, "")}
+    assert set(Mail.objects.filter(user=person).values_list("answer", flat=True)) == {"queued as 1"}
 
 
 def test_a_full_mailbox_is_tried_again(inviter: User, drain: Drain) -> None:
@@ -196,6 +272,22 @@ def test_who_is_out_of_good_standing_gets_no_mail(
 
     assert mail.outbox == []
     assert outcomes(person)["welcome"] == (MailOutcome.WITHHELD, reason)
+
+
+def test_what_was_withheld_in_a_review_is_sent_by_a_replay_once_the_account_is_cleared(
+    inviter: User, drain: Drain
+) -> None:
+    person = register(MEI)
+    flag(person)
+    drain()
+    clear(person)
+
+    drain()
+    call_command("replay", "--state", "done", "--receiver", "project.send_welcome_mail")
+    drain()
+
+    assert outcomes(person)["welcome"] == (MailOutcome.SENT, "")
+    assert [letter.to for letter in mail.outbox if "Welcome" in letter.subject] == [[MEI]]
 
 
 @pytest.fixture
