@@ -17,6 +17,7 @@ from points.rewards import RewardDecision, RuleKind
 from project.invited import InvitedPerson, describe, referrals_by
 
 INVITED_SHOWN = 10  # people
+UNDERWAY_LIMIT = 1000  # people: of more than so many at once the newest are asked about
 USUAL_WAIT_S = 10  # so long something may be on its way before the page says that it is late
 # How often an open page asks, by how long it has been waiting. Later, only each minute: as ever.
 LOOK_AFTER_S = {USUAL_WAIT_S: 1, 60: 3, 600: 15}
@@ -80,7 +81,8 @@ def _undecided_referrals(user: User) -> list[datetime | None]:
     referrals = Referral.objects.filter(
         ~Exists(decided), inviter=user, invitee__registered_at__isnull=False
     ).exclude(status=ReferralStatus.VOIDED)
-    registered_at = dict(referrals.values_list("invitee_id", "invitee__registered_at"))
+    newest = referrals.order_by("-created_at", "-invitee")[:UNDERWAY_LIMIT]
+    registered_at = dict(newest.values_list("invitee_id", "invitee__registered_at"))
     return [registered_at[invitee_id] for invitee_id in undelivered_among(registered_at)]
 
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.db import connection
 from django.test import AsyncRequestFactory, Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
@@ -20,8 +22,8 @@ from events.operations.replay import replay
 from events.operations.selection import Selection
 from points.queries import REWARD_RECEIVER
 from points.rewards import RewardRule
-from project import views
-from project.wallet import qr_code
+from project import views, wallet
+from project.wallet import Underway, qr_code
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
 from tests.registrations import make_person
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LATE = "longer than usual"
 PASSWORD = "a long enough one"
+ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def register(email: str, inviter: User | None = None) -> User:
@@ -172,6 +175,33 @@ def test_what_is_dead_is_late_and_not_lost() -> None:
 
     for html in (wallet_of(inviter), wallet_of(friend)):
         assert "It is not lost" in html
+
+
+def test_of_a_crowd_of_invited_people_the_newest_are_asked_about_and_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wallet, "UNDERWAY_LIMIT", 3)
+    inviter = register("mei@example.com")
+    first = [register(f"friend{number}@example.com", inviter) for number in range(3)]
+    few, few_asked = rewards_underway(inviter)
+    newest = [register(f"later{number}@example.com", inviter) for number in range(3)]
+    long_ago(*first)
+
+    many, many_asked = rewards_underway(inviter)
+
+    assert (few.count, many.count) == (3, 3)
+    assert not many.is_late  # the newest are not
+    assert len(few_asked) == len(many_asked)
+    (about_deliveries,) = [sql for sql in many_asked if REWARD_RECEIVER in sql]
+    assert {str(friend.pk) for friend in newest} == set(re.findall(ID, about_deliveries))
+
+
+def rewards_underway(inviter: User) -> tuple[Underway, list[str]]:
+    """Return what is to be decided about whom a person invited, and the statements that took."""
+    with CaptureQueriesContext(connection) as asked:
+        underway = wallet.wallet_of(inviter).rewards_underway
+    assert underway is not None
+    return underway, [query["sql"] for query in asked.captured_queries]
 
 
 def test_an_open_page_gets_the_parts_that_a_reload_would_show(drain: Drain) -> None:
