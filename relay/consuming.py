@@ -73,6 +73,8 @@ def consume(reading: Reading) -> Tally:
     while not reading.stop.is_set():
         began = monotonic()
         try:
+            # First: nothing is fetched that would only be returned, which some queues count.
+            connections["default"].ensure_connection()
             _read(reading, connect, tally)
             break
         except (SourceLost, OperationalError, InterfaceError) as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.models import User
@@ -169,6 +169,28 @@ def test_a_database_that_is_away_parks_nothing(
 
     assert tally == Tally(applied=1)
     assert not ParkedMessage.objects.exists()
+
+
+def test_nothing_is_fetched_while_the_database_is_away(
+    monkeypatch: pytest.MonkeyPatch, person: User
+) -> None:
+    """A queue may drop what is returned to it often: RabbitMQ 4 does so after 20 times."""
+    errors = [OperationalError("connection refused") for _ in range(3)]
+    ensure, source = connection.ensure_connection, MemorySource(structured(decision(person)))
+    connected_while_away: list[int] = []
+
+    def fail_at_first() -> None:
+        if errors:
+            connected_while_away.append(source.connected)
+            raise errors.pop()
+        ensure()
+
+    monkeypatch.setattr(connection, "ensure_connection", fail_at_first)
+
+    tally = run(monkeypatch, source)
+
+    assert connected_while_away == [0, 0, 0]
+    assert (tally, source.connected) == (Tally(applied=1), 1)
 
 
 NOBODY = "019ab5d2-7c1e-7b60-9d0f-0c8f5f6f3f10"
