@@ -68,6 +68,8 @@ takes("usher.risk_decision.v1")(decisions.receive)
 
 def read(incoming: Incoming) -> Event:
     """Return the event in something that came in. Raises Unacceptable."""
+    if incoming.flaw:
+        raise Unacceptable(incoming.flaw)
     kind = incoming.content_type.partition(";")[0].strip().lower()
     if kind == STRUCTURED:
         event = _structured(incoming.body)

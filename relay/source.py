@@ -44,6 +44,13 @@ class Incoming:
     attributes: dict[str, str]  # of CloudEvents' binary mode, without their prefix
     body: bytes = field(repr=False)
     tag: Any  # by which the source acknowledges it
+    flaw: str = ""  # why its headers can't be read
+
+
+def unreadable(error: Exception, *, place: str, body: bytes, tag: Any) -> Incoming:
+    """Return what came in where its headers can't be read: without them, to be parked."""
+    flaw = f"Its headers can't be read: {type(error).__name__}: {error}"
+    return Incoming(place=place, content_type="", attributes={}, body=body, tag=tag, flaw=flaw)
 
 
 class OpenSource(Protocol):

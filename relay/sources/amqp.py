@@ -20,7 +20,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused
+from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused, unreadable
 from relay.transport import BadURL, options
 
 SCHEMES = ("amqp", "amqps")
@@ -95,19 +95,26 @@ class Source:
 
 
 def _incoming(queue: str, method: Any, properties: Any, body: bytes) -> Incoming:
-    headers = properties.headers or {}
+    try:
+        attributes = _attributes(properties.headers or {})
+    except Exception as error:  # whatever it is, it must not hold up those behind it
+        return unreadable(error, place=queue, body=body, tag=method.delivery_tag)
     return Incoming(
         place=queue,
-        content_type=properties.content_type or "",
-        attributes={
-            name.removeprefix(prefix): str(value)
-            for name, value in headers.items()
-            for prefix in _PREFIXES
-            if name.startswith(prefix)
-        },
+        content_type=str(properties.content_type or ""),  # bytes where it is no UTF-8
+        attributes=attributes,
         body=body,
         tag=method.delivery_tag,
     )
+
+
+def _attributes(headers: dict[str, Any]) -> dict[str, str]:
+    return {
+        name.removeprefix(prefix): str(value)
+        for name, value in headers.items()
+        for prefix in _PREFIXES
+        if name.startswith(prefix)
+    }
 
 
 def _queue(url: SplitResult) -> str:

@@ -19,7 +19,7 @@ from aiokafka.errors import (
 )
 from django.utils.translation import gettext as _
 
-from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused
+from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused, unreadable
 from relay.transport import BadURL, options
 from relay.transports.kafka import connection_settings, require_mechanism
 
@@ -142,16 +142,23 @@ async def _within(limit_s: float, work: Coroutine[Any, Any, T]) -> T:
 
 
 def _incoming(record: Any) -> Incoming:
-    headers = {name: value.decode("utf-8", "replace") for name, value in record.headers}
+    place = f"{record.topic}[{record.partition}]@{record.offset}"
+    body = record.value or b""
+    try:
+        headers = {
+            name: (value or b"").decode("utf-8", "replace") for name, value in record.headers
+        }
+    except Exception as error:  # whatever it is, it must not hold up those behind it
+        return unreadable(error, place=place, body=body, tag=None)
     return Incoming(
-        place=f"{record.topic}[{record.partition}]@{record.offset}",
+        place=place,
         content_type=headers.get("content-type", ""),
         attributes={
             name.removeprefix(_PREFIX): value
             for name, value in headers.items()
             if name.startswith(_PREFIX)
         },
-        body=record.value or b"",
+        body=body,
         tag=None,
     )
 

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from relay.consuming import Reading, Tally, consume, take_again
 from relay.parked import ParkedMessage
 from relay.risk import ReceivedMessage
 from relay.source import Incoming, SourceLost
+from relay.sources import amqp, kafka
 from tests.registrations import make_person
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -229,6 +231,65 @@ def test_what_can_not_be_taken_is_parked_and_holds_up_nobody(
     assert bytes(parked.body) == poison.body
     assert parked.source == "amqp://b.example"
     assert ReceivedMessage.objects.count() == 1
+
+
+def record(event: dict[str, Any], *headers: tuple[Any, Any]) -> Any:
+    """Return a record as aiokafka has it, in binary mode, with further headers."""
+    attributes = [(f"ce_{name}", text.encode()) for name, text in event.items() if name != "data"]
+    return SimpleNamespace(
+        topic="risk",
+        partition=0,
+        offset=7,
+        value=json.dumps(event["data"]).encode(),
+        headers=(("content-type", b"application/json"), *attributes, *headers),
+    )
+
+
+def test_a_record_with_a_header_of_no_value_is_taken(
+    monkeypatch: pytest.MonkeyPatch, person: User
+) -> None:
+    incoming = kafka._incoming(record(decision(person), ("traceparent", None), ("ce_x", None)))
+
+    tally = run(monkeypatch, MemorySource(incoming))
+
+    assert incoming.attributes["x"] == ""
+    assert tally == Tally(applied=1)
+
+
+def test_a_record_whose_headers_can_not_be_read_is_parked(
+    monkeypatch: pytest.MonkeyPatch, person: User
+) -> None:
+    poison = kafka._incoming(record(decision(person), ("traceparent", 7)))
+
+    tally = run(monkeypatch, MemorySource(poison, structured(decision(person))))
+
+    assert tally == Tally(applied=1, parked=1)
+    parked = ParkedMessage.objects.get()
+    assert "Its headers can't be read: AttributeError" in parked.error
+    assert (bytes(parked.body), parked.place) == (poison.body, "risk[0]@7")
+
+
+def test_a_message_whose_headers_can_not_be_read_is_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    properties = SimpleNamespace(content_type="application/json", headers={b"\xff": "bytes"})
+    poison = amqp._incoming("risk", SimpleNamespace(delivery_tag=1), properties, b"{}")
+
+    tally = run(monkeypatch, MemorySource(poison))
+
+    assert tally == Tally(parked=1)
+    assert "Its headers can't be read" in ParkedMessage.objects.get().error
+
+
+def test_a_message_whose_content_type_is_no_text_is_parked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    properties = SimpleNamespace(content_type=b"\xff", headers=None)
+    poison = amqp._incoming("risk", SimpleNamespace(delivery_tag=1), properties, b"{}")
+
+    tally = run(monkeypatch, MemorySource(poison))
+
+    assert tally == Tally(parked=1)
 
 
 def test_what_fails_for_a_reason_of_ours_is_parked_whole(
