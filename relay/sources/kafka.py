@@ -94,6 +94,7 @@ class Source:
             group_id=_options(self._url)["group"],
             enable_auto_commit=False,
             auto_offset_reset="earliest",
+            isolation_level="read_committed",
         )
         await self._client.start()
         # Asked first: a client that is subscribed to a topic that is not there waits for it.

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 from django.test import Client
@@ -22,7 +23,7 @@ from relay import consuming, decisions, intake, risk_checks
 from relay.consuming import Reading, Tally, consume, take_again
 from relay.parked import ParkedMessage
 from relay.risk import ReceivedMessage
-from relay.source import Incoming, SourceLost
+from relay.source import Incoming, SourceLost, source_of
 from relay.sources import amqp, kafka
 from tests.registrations import make_person
 
@@ -267,6 +268,24 @@ def test_a_record_whose_headers_can_not_be_read_is_parked(
     parked = ParkedMessage.objects.get()
     assert "Its headers can't be read: AttributeError" in parked.error
     assert (bytes(parked.body), parked.place) == (poison.body, "risk[0]@7")
+
+
+def test_kafka_is_asked_for_committed_records_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a producer's transaction took back is no decision."""
+    asked: dict[str, Any] = {}
+
+    class Client:
+        def __init__(self, **settings: Any) -> None:
+            asked.update(settings)
+            raise KafkaConnectionError("enough")
+
+    monkeypatch.setattr(kafka, "AIOKafkaConsumer", Client)
+    connect = source_of("kafka://b.example?topic=t")
+
+    with pytest.raises(SourceLost), connect():
+        pass
+
+    assert asked["isolation_level"] == "read_committed"
 
 
 def test_a_message_whose_headers_can_not_be_read_is_parked(
