@@ -5,7 +5,8 @@ the queue next. (https://www.rabbitmq.com/docs/confirms#consumer-acknowledgement
 """
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult, unquote
@@ -29,6 +30,7 @@ CONNECT_S = 10.0
 HEARTBEAT_S = 10
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
+_REFUSALS = (403, 404)  # ACCESS_REFUSED, NOT_FOUND; all others may pass
 _PREFIXES = ("cloudEvents:", "cloudEvents_")
 
 
@@ -47,15 +49,13 @@ class Source:
 
     def __enter__(self) -> "Source":
         """Connect. Raises SourceLost and SourceRefused."""
-        try:
+        with _broker_errors():
             self._connection = BlockingConnection(_parameters(self._url))
-        except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
-            raise SourceRefused(f"{type(error).__name__}: {error}") from error
-        except (AMQPError, OSError) as error:
-            raise SourceLost(f"{type(error).__name__}: {error}") from error
-        self._channel = self._connection.channel()
-        self._channel.basic_qos(prefetch_count=PREFETCH)
-        self._messages = self._channel.consume(self._queue, inactivity_timeout=WAIT_S)
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(
@@ -65,33 +65,57 @@ class Source:
         trace: TracebackType | None,
     ) -> None:
         """Let go: what is not acknowledged comes again."""
-        if self._connection.is_open:
-            try:
-                self._connection.close()
-            except (AMQPError, OSError):
-                return  # it is gone, which is what was asked for
+        self._close()
 
     def take(self) -> Sequence[Incoming]:
         """Return the next message, if there is one in time."""
-        try:
-            method, properties, body = next(self._messages)
-        except StopIteration:
-            raise SourceLost("the broker ended the subscription") from None
-        except ChannelClosedByBroker as error:
-            raise SourceRefused(error.reply_text) from error
-        except (AMQPError, OSError) as error:
-            raise SourceLost(f"{type(error).__name__}: {error}") from error
+        with _broker_errors():
+            found = next(self._messages, None)
+        if found is None:
+            raise SourceLost("the broker ended the subscription")
+        method, properties, body = found
         if method is None:
             return []
         return [_incoming(self._queue, method, properties, body)]
 
     def acknowledge(self, incoming: Sequence[Incoming]) -> None:
         """Acknowledge messages."""
-        try:
+        with _broker_errors():
             for each in incoming:
                 self._channel.basic_ack(each.tag)
-        except (AMQPError, OSError) as error:
-            raise SourceLost(f"{type(error).__name__}: {error}") from error
+
+    def _open(self) -> None:
+        with _broker_errors():
+            self._channel = self._connection.channel()
+            self._channel.basic_qos(prefetch_count=PREFETCH)
+            self._messages = self._channel.consume(self._queue, inactivity_timeout=WAIT_S)
+
+    def _close(self) -> None:
+        if self._connection.is_open:
+            try:
+                self._connection.close()
+            except (AMQPError, OSError):
+                return  # it is gone, which is what was asked for
+
+
+@contextmanager
+def _broker_errors() -> Iterator[None]:
+    """Run a block; raise what pika raises in it as SourceRefused or SourceLost."""
+    try:
+        yield
+    except ChannelClosedByBroker as error:
+        raise _closed(error) from error
+    except (ProbableAuthenticationError, ProbableAccessDeniedError) as error:
+        raise SourceRefused(f"{type(error).__name__}: {error}") from error
+    except (AMQPError, OSError) as error:
+        raise SourceLost(f"{type(error).__name__}: {error}") from error
+
+
+def _closed(error: ChannelClosedByBroker) -> SourceLost | SourceRefused:
+    """Return what it means that the broker closed the channel."""
+    if error.reply_code in _REFUSALS:
+        return SourceRefused(error.reply_text)
+    return SourceLost(error.reply_text)
 
 
 def _incoming(queue: str, method: Any, properties: Any, body: bytes) -> Incoming:
