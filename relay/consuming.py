@@ -23,7 +23,15 @@ from events.operations.chunks import Progress, in_short_transaction, silent
 from relay import intake
 from relay.intake import Unacceptable
 from relay.parked import ERROR_LENGTH, PLACE_LENGTH, SOURCE_LENGTH, ParkedMessage
-from relay.source import Incoming, OpenSource, SourceLost, source_of, without_password
+from relay.source import (
+    Incoming,
+    OpenSource,
+    SourceInUse,
+    SourceLost,
+    SourceRefused,
+    source_of,
+    without_password,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +74,8 @@ class Reading:
 def consume(reading: Reading) -> Tally:
     """Take messages until told to stop. Return what became of them.
 
-    While the broker or the database is away, it waits and tries again. Raises BadURL, and
-    SourceRefused where the broker does not let us read.
+    While the broker or the database is away, or another reads what only one may, it waits and
+    tries again. Raises BadURL, and SourceRefused where the broker does not let us read.
     """
     connect, tally, wait_s = source_of(reading.url), Tally(), 0.0
     while not reading.stop.is_set():
@@ -78,6 +86,8 @@ def consume(reading: Reading) -> Tally:
             _read(reading, connect, tally)
             break
         except (SourceLost, OperationalError, InterfaceError) as error:
+            if reading.dry_run and isinstance(error, SourceInUse):
+                raise SourceRefused(f"{error}.") from error  # who only looks does not wait for it
             logger.warning("%s: %s. Trying again.", without_password(reading.url), error)
             connections.close_all()
             wait_s = _next_wait_s(wait_s, lasted_s=monotonic() - began)

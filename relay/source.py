@@ -31,6 +31,10 @@ class SourceLost(Exception):
     """The broker is away, or the connection broke. It may come back."""
 
 
+class SourceInUse(SourceLost):
+    """Another reads it, where only one may. It may end."""
+
+
 class SourceRefused(Exception):
     """The broker does not let us read: there is no such queue or topic, or the login is wrong."""
 

@@ -1,7 +1,8 @@
 """A queue of RabbitMQ: amqp://user:password@host:5672/vhost?queue=NAME, or amqps://.
 
 Messages are acknowledged when they are dealt with; whatever is not comes again, to whoever reads
-the queue next. (https://www.rabbitmq.com/docs/confirms#consumer-acknowledgements)
+the queue next. (https://www.rabbitmq.com/docs/confirms#consumer-acknowledgements) One reads at a
+time, for order's sake. (https://www.rabbitmq.com/docs/consumers#exclusivity)
 """
 
 import ssl
@@ -21,16 +22,28 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused, unreadable
+from relay.source import (
+    WAIT_S,
+    Incoming,
+    SourceInUse,
+    SourceLost,
+    SourceRefused,
+    unreadable,
+)
 from relay.transport import BadURL, options
 
 SCHEMES = ("amqp", "amqps")
 PREFETCH = 100
 CONNECT_S = 10.0
 HEARTBEAT_S = 10
+ACCESS_REFUSED, NOT_FOUND = 403, 404
+IN_USE = (
+    "Another program reads it, and only one may, so that what is decided about a person stays in "
+    "order (or the queue has x-single-active-consumer, which it must not have)"
+)
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
-_REFUSALS = (403, 404)  # ACCESS_REFUSED, NOT_FOUND; all others may pass
+_REFUSALS = (ACCESS_REFUSED, NOT_FOUND)  # all others may pass
 _PREFIXES = ("cloudEvents:", "cloudEvents_")
 
 
@@ -88,7 +101,9 @@ class Source:
         with _broker_errors():
             self._channel = self._connection.channel()
             self._channel.basic_qos(prefetch_count=PREFETCH)
-            self._messages = self._channel.consume(self._queue, inactivity_timeout=WAIT_S)
+            self._messages = self._channel.consume(
+                self._queue, exclusive=True, inactivity_timeout=WAIT_S
+            )
 
     def _close(self) -> None:
         if self._connection.is_open:
@@ -113,6 +128,8 @@ def _broker_errors() -> Iterator[None]:
 
 def _closed(error: ChannelClosedByBroker) -> SourceLost | SourceRefused:
     """Return what it means that the broker closed the channel."""
+    if error.reply_code == ACCESS_REFUSED and "exclusive use" in error.reply_text:
+        return SourceInUse(IN_USE)
     if error.reply_code in _REFUSALS:
         return SourceRefused(error.reply_text)
     return SourceLost(error.reply_text)

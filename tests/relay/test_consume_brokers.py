@@ -22,6 +22,7 @@ from events.models import Event
 from relay import consuming
 from relay.consuming import Reading, Tally, consume
 from relay.parked import ParkedMessage
+from relay.source import SourceLost, SourceRefused, source_of
 from tests.faults.proxy import Link, link_to
 from tests.processes import ROOT, environment, wait_until
 from tests.registrations import make_person
@@ -186,6 +187,23 @@ def test_all_are_taken_once_through_a_cut_in_their_midst(
 
     assert (tally.applied, tally.parked) == (30, 0)
     assert sorted(published()) == sorted(str(person.pk) for person in people)
+
+
+@pytest.mark.parametrize("outside", [RABBITMQ], indirect=True)
+def test_a_second_reader_of_a_queue_waits_until_the_first_has_gone(outside: Outside) -> None:
+    """Two at once would apply what was decided about a person in another order."""
+    outside.send(body(make_person()))
+    connect = source_of(outside.url)
+    reading = Reading(url=outside.url, stop=threading.Event(), dry_run=True)
+
+    with connect() as first:
+        first.take()
+        with pytest.raises(SourceLost, match="Another program reads it"), connect() as second:
+            second.take()
+        with pytest.raises(SourceRefused, match="Another program reads it"):
+            consume(reading)
+
+    assert read(outside) == Tally(applied=1)
 
 
 def test_a_queue_or_topic_that_is_not_there_is_a_failure(outside: Outside) -> None:
