@@ -18,6 +18,13 @@ from django.conf import settings
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+# Not all versions of Python know these for what they are.
+_REFUSED = [
+    ipaddress.IPv6Network("::/96"),  # an IPv4 address, as RFC 4291 once embedded it
+    ipaddress.IPv6Network("::ffff:0:0:0/96"),  # an IPv4 address, for a translator (SIIT)
+    ipaddress.IPv6Network("64:ff9b:1::/48"),  # an IPv4 address, for a translator of one's own
+    ipaddress.IPv6Network("fec0::/10"),  # site-local
+]
 
 
 class AddressRefused(Exception):
@@ -67,6 +74,8 @@ def is_allowed(text: str) -> bool:
     networks = [ipaddress.ip_network(network) for network in settings.RELAY_ALLOWED_NETWORKS]
     if any(each in network for each in (address, *inner) for network in networks):
         return True
+    if any(address in network for network in _REFUSED):
+        return False
     return all(each.is_global and not each.is_multicast for each in (*inner, address))
 
 

@@ -40,6 +40,14 @@ PRIVATE = [
     "64:ff9b::7f00:1",
     "64:ff9b::a9fe:a9fe",
     "2001:db8::1",
+    "::7f00:1",
+    "::5db8:d822",
+    "::ffff:0:7f00:1",
+    "::ffff:0:5db8:d822",
+    "64:ff9b:1::7f00:1",
+    "64:ff9b:1:ffff::1",
+    "fec0::1",
+    "feff::1",
 ]
 
 
@@ -59,6 +67,13 @@ def test_a_setting_allows_a_network_and_no_other(settings: Settings) -> None:
     assert is_allowed("10.20.1.1")
     assert is_allowed("::ffff:10.20.1.1")
     assert not is_allowed("10.21.1.1")
+
+
+def test_a_setting_allows_also_what_is_refused_whatever_the_python_says(settings: Settings) -> None:
+    settings.RELAY_ALLOWED_NETWORKS = ["fec0::/10"]
+
+    assert is_allowed("fec0::1")
+    assert not is_allowed("64:ff9b:1::1")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0x7f.1", "2130706433", "localhost", "::1"])

@@ -20,6 +20,10 @@ HOSTS = [
     "localhost",
     "169.254.169.254",
     "[64:ff9b::7f00:1]",
+    "[::7f00:1]",
+    "[::ffff:0:7f00:1]",
+    "[64:ff9b:1::7f00:1]",
+    "[fec0::1]",
 ]
 MESSAGE = Message(id="id-1", type="accounts.user_registered", key="somebody", body=b"{}")
 
