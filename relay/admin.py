@@ -98,8 +98,6 @@ class EndpointAdmin(admin.ModelAdmin[Endpoint]):
         """Save through the services; show a new endpoint's secret."""
         values = {name: form.cleaned_data[name] for name in EndpointForm.Meta.fields}
         if change:
-            if "url" not in form.changed_data:
-                del values["url"]  # it would take the password away
             services.change_endpoint(endpoint_id=obj.pk, **values)
             return
         created = services.create_endpoint(**values)

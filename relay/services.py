@@ -27,7 +27,7 @@ from events.receivers import Receiver, get_receiver
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
 from relay.sealing import seal
 from relay.signals import TestRequested, test_requested
-from relay.validation import clean_event_types, clean_location, clean_schedule
+from relay.validation import Location, clean_event_types, clean_location, clean_schedule
 
 SEND_RECEIVER = "relay.send"
 SECRET_BYTES = 32
@@ -66,6 +66,8 @@ def create_endpoint(
 
 def change_endpoint(*, endpoint_id: UUID, **changes: Any) -> Endpoint:
     """Change some of an endpoint's settings. A new URL brings its password along, or has none.
+
+    The URL it has, without a password, keeps the one there is.
 
     Raises Endpoint.DoesNotExist, and ValidationError with a dict of errors per field.
     """
@@ -198,15 +200,20 @@ def _set(endpoint: Endpoint, values: dict[str, Any]) -> None:
 
 def _set_one(endpoint: Endpoint, name: str, value: Any) -> None:
     if name == "url":
-        location = clean_location(value)
-        endpoint.url = location.url
-        endpoint.sealed_password = seal(location.password) if location.password else ""
+        _set_location(endpoint, clean_location(value))
     elif name in CLEANERS:
         setattr(endpoint, name, CLEANERS[name](value))
     elif name in _FREE:
         setattr(endpoint, name, value)
     else:
         raise TypeError(f"An endpoint has no {name!r} to change.")
+
+
+def _set_location(endpoint: Endpoint, location: Location) -> None:
+    """Take over a URL. One that is sent back as it is shown keeps its password."""
+    if location.password is not None or location.url != endpoint.url:
+        endpoint.sealed_password = seal(location.password) if location.password else ""
+    endpoint.url = location.url
 
 
 def _save(endpoint: Endpoint) -> None:

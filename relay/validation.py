@@ -24,7 +24,7 @@ class Location:
     """A URL, apart from the password that was in it."""
 
     url: str
-    password: str
+    password: str | None  # None: there was none in it
 
 
 def relayable_signals() -> list[EventSignal[Any]]:
@@ -40,7 +40,7 @@ def clean_location(text: str) -> Location:
         transports()[url.scheme].check(url)
     except BadURL as error:
         raise _invalid(str(error)) from None
-    password = unquote(url.password or "")
+    password = None if url.password is None else unquote(url.password)
     user, _at, place = url.netloc.rpartition("@")
     netloc = f"{user.partition(':')[0]}@{place}" if user else place
     return Location(url=url._replace(netloc=netloc).geturl(), password=password)

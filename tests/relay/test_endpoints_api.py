@@ -111,6 +111,27 @@ def test_an_endpoint_is_changed_and_switched_off_and_on(staff: APIClient) -> Non
     assert (on["state"], on["disabled_reason"]) == ("enabled", "")
 
 
+@pytest.mark.parametrize(
+    ("url", "password"),
+    [
+        ("amqp://usher@broker.example/", "safe"),  # as it is shown
+        ("amqp://usher:new@broker.example/", "new"),
+        ("amqp://usher:@broker.example/", None),
+        ("amqp://usher@other.example/", None),
+    ],
+)
+def test_a_password_stays_with_the_url_it_was_given_with(
+    staff: APIClient, url: str, password: str | None
+) -> None:
+    created = staff.post(URL, {**VALID, "url": "amqp://usher:safe@broker.example/"}).json()
+
+    answer = staff.patch(f"{URL}{created['id']}/", {"url": url})
+
+    assert answer.status_code == 200
+    sealed = Endpoint.objects.get().sealed_password
+    assert (unseal(sealed) if sealed else None) == password
+
+
 def test_an_endpoint_is_deleted(staff: APIClient) -> None:
     one = f"{URL}{staff.post(URL, VALID).json()['id']}/"
 
