@@ -32,7 +32,8 @@ def both_ends(url: str) -> Iterator[tuple[BaseDatabaseWrapper, BaseDatabaseWrapp
     if _identity(target) == _identity(connections[DEFAULT_DB_ALIAS].settings_dict):
         raise NoSuchTarget("This is the database that Usher runs on. Name another.")
     ends = {SOURCE: _source_settings(), TARGET: target}
-    connections.settings.update(ConnectionHandler({DEFAULT_DB_ALIAS: {}, **ends}).settings)
+    complete = ConnectionHandler({DEFAULT_DB_ALIAS: {}, **ends}).settings  # with Django's defaults
+    connections.settings.update({alias: complete[alias] for alias in ends})
     try:
         yield connections[SOURCE], connections[TARGET]
     finally:
