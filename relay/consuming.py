@@ -54,6 +54,7 @@ class Tally:
     applied: int = 0
     repeated: int = 0
     parked: int = 0
+    not_looked_at: int = 0  # by a dry run, to which the broker hands no more out
 
     def count(self, outcome: Outcome) -> None:
         """Count a message."""
@@ -126,7 +127,9 @@ def _read(
                 reading.progress(len(incoming))
                 _acknowledge(source, incoming, reading)
             elif reading.idle_s is not None and monotonic() - quiet_since >= reading.idle_s:
-                return
+                break
+        if reading.dry_run:
+            tally.not_looked_at = source.left()
 
 
 def _next_wait_s(wait_s: float, *, lasted_s: float) -> float:

@@ -63,6 +63,12 @@ class OpenSource(Protocol):
     def take(self) -> Sequence[Incoming]:
         """Wait for WAIT_S at most; return what has come. Raises SourceLost and SourceRefused."""
 
+    def left(self) -> int:
+        """Return how many are there that don't come before what was taken is acknowledged.
+
+        Raises SourceLost.
+        """
+
     def acknowledge(self, incoming: Sequence[Incoming]) -> None:
         """Say that what was taken last need not come again. Raises SourceLost."""
 

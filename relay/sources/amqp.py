@@ -91,6 +91,13 @@ class Source:
             return []
         return [_incoming(self._queue, method, properties, body)]
 
+    def left(self) -> int:
+        """Return how many messages are in the queue beyond those that were handed to us."""
+        with _broker_errors():
+            declared = self._channel.queue_declare(self._queue, passive=True)
+        count: int = declared.method.message_count
+        return count
+
     def acknowledge(self, incoming: Sequence[Incoming]) -> None:
         """Acknowledge messages."""
         with _broker_errors():

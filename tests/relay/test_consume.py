@@ -39,6 +39,7 @@ class MemorySource:
         self.queue = list(incoming)
         self.losses = 0  # acknowledgements that the connection does not live to see
         self.connected = 0
+        self.hidden = 0  # messages that are there, but not handed out yet
 
     def __enter__(self) -> "MemorySource":
         self.connected += 1
@@ -53,6 +54,10 @@ class MemorySource:
         taken = self.queue[self._next : self._next + 1]
         self._next += len(taken)
         return taken
+
+    def left(self) -> int:
+        """Return how many are not handed out yet."""
+        return self.hidden
 
     def acknowledge(self, incoming: Sequence[Incoming]) -> None:
         """Forget messages."""
@@ -419,4 +424,24 @@ def test_the_outcome_is_one_json_document_and_an_exit_code(
         "applied": 1,
         "repeated": 0,
         "parked": 1,
+        "not_looked_at": 0,
     }
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_dry_run_says_how_many_it_has_not_looked_at(
+    monkeypatch: pytest.MonkeyPatch, person: User, as_json: bool
+) -> None:
+    source = MemorySource(structured(decision(person)))
+    source.hidden = 7
+    monkeypatch.setattr(consuming, "source_of", lambda url: lambda: source)
+    out = io.StringIO()
+
+    call_command(
+        "consume", "amqp://b.example?queue=q", dry_run=True, until_idle=1, json=as_json, stdout=out
+    )
+
+    if as_json:
+        assert json.loads(out.getvalue())["not_looked_at"] == 7
+    else:
+        assert "7 more are there that were not looked at" in out.getvalue()

@@ -23,6 +23,7 @@ from relay import consuming
 from relay.consuming import Reading, Tally, consume
 from relay.parked import ParkedMessage
 from relay.source import SourceLost, SourceRefused, source_of
+from relay.sources import amqp
 from tests.faults.proxy import Link, link_to
 from tests.processes import ROOT, environment, wait_until
 from tests.registrations import make_person
@@ -187,6 +188,18 @@ def test_all_are_taken_once_through_a_cut_in_their_midst(
 
     assert (tally.applied, tally.parked) == (30, 0)
     assert sorted(published()) == sorted(str(person.pk) for person in people)
+
+
+@pytest.mark.parametrize("outside", [RABBITMQ], indirect=True)
+def test_a_dry_run_counts_what_the_broker_does_not_hand_out(
+    outside: Outside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(amqp, "PREFETCH", 3)
+    outside.send(*[b"nonsense"] * 5)
+
+    tally = consume(Reading(url=outside.url, stop=threading.Event(), idle_s=1, dry_run=True))
+
+    assert tally == Tally(parked=3, not_looked_at=2)
 
 
 @pytest.mark.parametrize("outside", [RABBITMQ], indirect=True)

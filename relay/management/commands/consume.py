@@ -80,9 +80,15 @@ class Command(BaseCommand):
             shown = {"dry_run": options["dry_run"], "source": without_password(options["url"])}
             return write_json(self.stdout, {**shown, **asdict(tally)})
         would = "would be " if options["dry_run"] else ""
+        more = (
+            f" {tally.not_looked_at} more are there that were not looked at: the broker hands out "
+            "no more before these are acknowledged."
+            if tally.not_looked_at
+            else ""
+        )
         return self.stdout.write(
             f"{tally.applied} events {would}applied, {tally.repeated} were applied before, "
-            f"{tally.parked} {would}parked."
+            f"{tally.parked} {would}parked.{more}"
         )
 
 
