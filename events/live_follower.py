@@ -156,6 +156,7 @@ class Follower:
         if after is None:
             after = await _in_thread(self._looking, begin)
             self._window.note(began_at=began_at, end=after)
+        self._forget_what_is_past(after)
         people = list(self._sockets)
         end, hints = await _in_thread(self._looking, read_tail, people, after)
         if len(hints) < TAIL_LIMIT:
@@ -167,20 +168,17 @@ class Follower:
             await self._tell_to_look(concerned)
 
     async def _tell(self, hints: Iterable[Hint]) -> None:
-        self._forget_what_is_past()
         for person, theirs in _by_person(hints).items():
             for socket in list(self._sockets.get(person, ())):
                 await _send_hints(socket, map(_content, _learn(socket, theirs)))
 
     async def _tell_to_look(self, people: Iterable[str]) -> None:
-        self._forget_what_is_past()
         for person in people:
             for socket in list(self._sockets.get(person, ())):
                 await _send_hints(socket, [LOOK_AGAIN])
 
-    def _forget_what_is_past(self) -> None:
-        """Let sockets forget what no look will meet again. Once a look: it goes through it all."""
-        start = self._window.start or 0
+    def _forget_what_is_past(self, start: int) -> None:
+        """Let sockets forget what a look from there won't meet. Once a look: it costs all of it."""
         for socket in self._all():
             if socket.known:
                 socket.known = {known: at for known, at in socket.known.items() if at > start}

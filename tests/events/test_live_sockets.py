@@ -188,6 +188,26 @@ def test_a_transaction_that_is_slow_to_commit_is_heard(application: Any, publish
     run(scenario)
 
 
+def test_what_was_heard_is_not_heard_again_as_the_window_moves_past_it(
+    application: Any, publish: Publish, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LOOK_BACK_S", 0.05)
+    mei = make_person()
+    session_key = session_of(mei)
+
+    async def scenario() -> None:
+        page = await opened(application, session_key)
+        for number in range(3):
+            event = await in_thread(publish, number, str(mei.pk))
+            assert await page.next_hint() == hint_of(event)
+            while (follower._window.start or 0) < event.position:
+                await asyncio.sleep(0.01)
+        assert await page.hears_nothing()
+        await page.leave()
+
+    run(scenario)
+
+
 # --- Of whom much is to be told ----------------------------------------------------------------
 
 
@@ -230,7 +250,7 @@ def test_of_a_crowd_of_events_a_page_hears_the_latest_and_the_crowd_is_remembere
     run(scenario)
 
     assert max(remembered) >= 300
-    assert len(remembered) <= len(looks) + 1  # once a look, and once as it joined
+    assert len(remembered) <= len(looks) + 2  # once a look, one of them under way, and at first
 
 
 def test_after_more_than_a_look_reads_whom_it_concerns_is_told_to_look_again_and_no_more(
