@@ -27,7 +27,8 @@ from relay.transport import (
 
 SCHEMES = ("amqp", "amqps")
 DEFAULT_EXCHANGE = "usher"
-CONNECT_S = 5.0
+CONNECT_S = 5.0  # to all addresses of a host together
+MAX_ADDRESSES = 3
 BLOCKED_S = 5.0  # a broker short of memory or disk takes nothing for as long as it likes
 HEARTBEAT_S = 2  # pika gives a silent broker up after 7 to 14 s
 
@@ -97,23 +98,30 @@ def _end_at(deadline: float, connection: BlockingConnection) -> None:
     )
 
 
-def connection_parameters(url: SplitResult) -> pika.ConnectionParameters:
-    """Return how to connect to a checked address. Raises AddressRefused, and OSError."""
+def connection_parameters(url: SplitResult) -> list[pika.ConnectionParameters]:
+    """Return how to connect to checked addresses, of which the first that can be reached counts.
+
+    Raises AddressRefused, and OSError.
+    """
     host, port = url.hostname or "", url.port or _PORTS[url.scheme]
-    address = allowed_addresses(host, port, deadline=time.monotonic() + CONNECT_S)[0]
+    found = allowed_addresses(host, port, deadline=time.monotonic() + CONNECT_S)[:MAX_ADDRESSES]
+    limit_s = CONNECT_S / len(found)
     secured: dict[str, Any] = {}
     if url.scheme == "amqps":
         secured["ssl_options"] = pika.SSLOptions(tls(), host)
-    return pika.ConnectionParameters(
-        host=address,
-        port=port,
-        virtual_host=unquote(url.path.removeprefix("/")) or "/",
-        credentials=pika.PlainCredentials(
-            unquote(url.username or "guest"), unquote(url.password or "guest")
-        ),
-        socket_timeout=CONNECT_S,
-        stack_timeout=CONNECT_S,
-        blocked_connection_timeout=BLOCKED_S,
-        heartbeat=HEARTBEAT_S,
-        **secured,
-    )
+    return [
+        pika.ConnectionParameters(
+            host=address,
+            port=port,
+            virtual_host=unquote(url.path.removeprefix("/")) or "/",
+            credentials=pika.PlainCredentials(
+                unquote(url.username or "guest"), unquote(url.password or "guest")
+            ),
+            socket_timeout=limit_s,
+            stack_timeout=limit_s,
+            blocked_connection_timeout=BLOCKED_S,
+            heartbeat=HEARTBEAT_S,
+            **secured,
+        )
+        for address in found
+    ]

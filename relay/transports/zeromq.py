@@ -34,6 +34,8 @@ from relay.transport import (
 )
 
 SCHEMES = ("zmq+tcp",)
+CONNECT_S = 2.0  # to one of several addresses
+MAX_ADDRESSES = 3
 KEY_BYTES = 32
 MAX_ANSWER_BYTES = 64 * 1024
 MAX_FRAMES = 8
@@ -75,7 +77,7 @@ def _frames(message: Message, secrets: Sequence[str]) -> list[bytes]:
 
 def _collect(socket: Any, missing: set[str], results: dict[str, Result], deadline: float) -> None:
     """Put down the result of each message that is answered for before the deadline."""
-    while missing and socket.poll(max(0, int((deadline - time.monotonic()) * 1000))):
+    while missing and socket.poll(_left_ms(deadline)):
         frames = socket.recv_multipart()
         if not 3 <= len(frames) <= MAX_FRAMES:
             continue
@@ -95,19 +97,35 @@ def _result(verdict: bytes, reason: Sequence[bytes]) -> Result:
 
 def _connected(context: zmq.Context[Any], url: SplitResult, deadline: float) -> Any:
     """Return a socket, which connects in the background. Raises OSError and AddressRefused."""
-    address = allowed_addresses(url.hostname or "", url.port or 0, deadline=deadline)[0]
+    addresses = allowed_addresses(url.hostname or "", url.port or 0, deadline=deadline)
     socket = context.socket(zmq.DEALER)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.IPV6, 1)
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.MAXMSGSIZE, MAX_ANSWER_BYTES)
-    socket.setsockopt(zmq.SNDTIMEO, max(0, int((deadline - time.monotonic()) * 1000)))
     if key := _server_key(url):
         public, secret = zmq.curve_keypair()
         socket.curve_serverkey = zmq.utils.z85.encode(key)
         socket.curve_publickey, socket.curve_secretkey = public, secret
-    socket.connect(f"tcp://{f'[{address}]' if ':' in address else address}:{url.port}")
+    _connect(socket, addresses[:MAX_ADDRESSES], url.port, deadline)
+    socket.setsockopt(zmq.SNDTIMEO, _left_ms(deadline))
     return socket
+
+
+def _connect(socket: Any, addresses: Sequence[str], port: int | None, deadline: float) -> None:
+    """Connect to the first address that can be reached, or else go on trying the last."""
+    *others, last = [f"tcp://{f'[{each}]' if ':' in each else each}:{port}" for each in addresses]
+    for place in others:
+        socket.connect(place)
+        limit_ms = min(int(CONNECT_S * 1000), _left_ms(deadline))
+        if socket.poll(limit_ms, zmq.POLLOUT):  # by IMMEDIATE: it is connected
+            return
+        socket.disconnect(place)
+    socket.connect(last)
+
+
+def _left_ms(deadline: float) -> int:
+    return max(0, int((deadline - time.monotonic()) * 1000))
 
 
 def _server_key(url: SplitResult) -> bytes:

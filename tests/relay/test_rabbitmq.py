@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pika
 import pytest
@@ -69,6 +70,36 @@ def test_an_event_arrives_with_its_id_under_its_type(
     assert properties.message_id == str(event.id)
     assert properties.delivery_mode == 2
     assert body == body_of(event)
+
+
+def test_the_next_address_is_tried_where_one_can_not_be_reached(
+    drain: Drain,
+    broker: Server,
+    channel: Any,
+    subscribe: Subscribe,
+    register: Register,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = ["127.0.0.9", broker.host]
+    monkeypatch.setattr(amqp, "allowed_addresses", lambda *args, **options: found)
+    subscribe(broker.url)
+    event = register()
+
+    drain()
+
+    assert [body for _, _, body in arrived(broker)] == [body_of(event)]
+
+
+def test_all_addresses_together_are_given_no_longer_than_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [f"203.0.113.{number}" for number in range(9)]
+    monkeypatch.setattr(amqp, "allowed_addresses", lambda *args, **options: found)
+
+    parameters = amqp.connection_parameters(urlsplit("amqp://b.example"))
+
+    assert [each.host for each in parameters] == found[: amqp.MAX_ADDRESSES]
+    assert sum(each.stack_timeout for each in parameters) <= amqp.CONNECT_S
 
 
 def test_what_no_queue_takes_is_a_failed_attempt(

@@ -16,6 +16,7 @@ from relay.validation import clean_location
 from tests.conftest import Drain
 from tests.relay.brokers import ZeroMQBroker, zeromq_broker
 from tests.relay.conftest import Register, Subscribe
+from tests.servers.process import HOST
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,6 +49,24 @@ def test_an_event_arrives_signed_and_is_done_when_acknowledged(
     }
     assert Webhook(unseal(endpoint.sealed_secret)).verify(body, headers)["id"] == str(event.id)
     assert body == body_of(event)
+    assert state() == DeliveryState.DONE
+
+
+def test_the_next_address_is_tried_where_one_can_not_be_reached(
+    drain: Drain,
+    broker: ZeroMQBroker,
+    subscribe: Subscribe,
+    register: Register,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(zeromq, "CONNECT_S", 0.2)
+    monkeypatch.setattr(zeromq, "allowed_addresses", lambda *args, **options: ["127.0.0.9", HOST])
+    subscribe(broker.url)
+    event = register()
+
+    drain()
+
+    assert [frames[-1] for frames in broker.received] == [body_of(event)]
     assert state() == DeliveryState.DONE
 
 
