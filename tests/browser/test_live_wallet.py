@@ -20,7 +20,7 @@ from tests.browser.test_journey import (
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_coupon
 from tests.faults.world import open_campaign_and_rule, register
-from tests.processes import web_server, worker
+from tests.processes import wait_until, web_server, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.browser]
 
@@ -166,7 +166,7 @@ def test_a_wallet_follows_its_person_out(address: str, page: Page) -> None:
     sign_up(page, f"{address}/accounts/signup/", "mei@example.com")
     other = page.context.new_page()
     other.goto(f"{address}/wallet/")
-    page.wait_for_function("performance.now() > 3000")
+    wait_until(lambda: page.evaluate("performance.now() > 3000"))
 
     other.get_by_role("button", name="Log out").click()
 

@@ -6,6 +6,7 @@ that do not, and their numbers are summed: a balance that grew twice shows, thou
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 from django.apps import apps
@@ -32,7 +33,7 @@ def snapshot() -> Effects:
     found: Effects = Counter()
     for model in effect_tables():
         numbers, words = _compared_columns(model)
-        for row in model._base_manager.values_list(*words, *numbers):
+        for row in _values(model, [*words, *numbers]):
             kind = f"{model._meta.label} {[_word(value) for value in row[: len(words)]]}"
             found[kind, "rows"] += 1
             for column, value in zip(numbers, row[len(words) :], strict=True):
@@ -56,6 +57,13 @@ def _compared_columns(model: type[models.Model]) -> tuple[list[str], list[str]]:
     ]
     numbers = [f.name for f in fields if isinstance(f, _NUMBERS) and f.name not in _RUNNING_TOTALS]
     return numbers, [field.name for field in fields if not isinstance(field, _NUMBERS)]
+
+
+def _values(model: type[models.Model], columns: list[str]) -> Iterable[tuple[Any, ...]]:
+    rows = model._base_manager.all()
+    if columns:
+        return rows.values_list(*columns)
+    return [()] * rows.count()  # without names, Django would return every column
 
 
 def _word(value: Any) -> str:
