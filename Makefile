@@ -12,7 +12,7 @@ PORT ?= 8000
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 FIND_PYTHON = for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
-TEST_JOBS ?= 4 # tests of real processes mostly wait
+TEST_JOBS ?= 6 # tests of real processes mostly wait
 PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -q
 PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w0) \
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
@@ -26,19 +26,22 @@ help: ## list the targets
 run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on http://127.0.0.1:8000/ (PORT=)
 	@PORT=$(PORT) exec $(BIN)/python manage.py dev
 
-# Pages, the admin and texts: what these do in the database, services do, and those run on both.
+# Pages, the admin, texts and what talks to brokers: what these do in the database, services do, and those run on both.
 ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
-		api_reference api_revalidation api_security api_tutorial bodies deploying dev event_catalogue headers live metrics nul operations_api pages roles \
+		api_reference api_revalidation api_security api_tutorial bodies dependencies deploying dev event_catalogue headers live metrics nul operations_api pages roles \
 		settings smtp support translations seed_demo pains)) \
 	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving second_factor_pages sessions mail_parts mishaps)) \
+	$(addprefix tests/relay/test_,$(addsuffix .py, addresses amqp_source broker_tls consume_brokers integrations kafka loops nats \
+		rabbitmq redis_streams ssrf through_trouble tls zeromq)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
-	tests/coupons/test_campaign_pages.py tests/coupons/test_display.py tests/relay/test_integrations.py
+	tests/coupons/test_campaign_pages.py tests/coupons/test_display.py \
+	tests/faults/test_reconcile_under_kills.py tests/faults/test_rolling_deploy.py
 
 test: $(VENV)/.requirements-dev ## run the suite: SQLite, PostgreSQL, faults, browser
 	$(PYTEST) --database=sqlite -m "not browser and not long"
 	$(PYTEST) --database=postgres -m "not browser and not long" $(addprefix --ignore=,$(ON_SQLITE_ALONE))
-	$(PYTEST) --database=sqlite -m browser
+	$(PYTEST) -n 3 --database=sqlite -m browser
 
 DATABASES ?= sqlite postgres
 TESTS ?= tests

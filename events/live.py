@@ -59,8 +59,8 @@ def read_tail(people: Collection[str], after: int) -> tuple[int, list[Hint]]:
 
 def whom_it_concerns(people: Collection[str], after: int) -> set[str]:
     """Return which of these people the log has something about after a position, however much."""
-    parts = [_rows(part, "person") for part in _about(people, after)]
-    return {person for (person,) in parts[0].union(*parts[1:])}
+    parts = [_rows(part, "person").order_by() for part in _about(people, after)]
+    return {person for (person,) in parts[0].union(*parts[1:]).order_by()}
 
 
 def begin() -> int:

@@ -151,11 +151,11 @@ def test_a_receiver_that_does_not_return_is_overdue_and_its_neighbour_is_not(
 ) -> None:
     late = "with told.draining():\n    told.call_begins(-progress.PATIENCE_S)"
     healthy = "with told.draining():\n    told.call_begins(1e9)"
-    clock.now = time.monotonic() + 1  # the others' clock is the real one
     with (
         another_process(progress, tmp_path, late) as first,
         another_process(progress, tmp_path, healthy) as second,
     ):
+        clock.now = time.monotonic() + 1  # the others' clock is the real one
         overdue = progress.overdue_processes()
         first.communicate("")
         second.communicate("")

@@ -20,7 +20,7 @@ from tests.faults.world import PASSWORD, open_campaign_and_rule
 from tests.processes import database_url, wait_until, web_server, worker
 from tests.servers.client import Server
 
-QUEUES = ("accounts", "coupons", "points", "relay", "greetings")
+QUEUES = ("accounts", "coupons", "points", "relay", "mails", "greetings")
 BOUND_S = 20.0  # for an answer while the database is silent; see the timeouts in settings
 LONG_S = 90.0
 COMMIT = b"COMMIT\x00"
