@@ -12,7 +12,7 @@ PORT ?= 8000
 CANDIDATES := $(or $(PYTHON),python3.13 python3.12 python3.11 python3)
 FIND_PYTHON = for p in $(CANDIDATES); do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done
-TEST_JOBS ?= 6 # tests of real processes mostly wait
+TEST_JOBS ?= 5 # tests of real processes mostly wait
 PYTEST := $(BIN)/python -m pytest -n $(TEST_JOBS) --dist worksteal -q
 PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base64 -w0) \
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
@@ -29,9 +29,9 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 # Pages, the admin, texts and what talks to brokers: what these do in the database, services do, and those run on both.
 ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
-		api_reference api_revalidation api_security api_tutorial bodies dependencies deploying dev event_catalogue headers live metrics nul operations_api pages roles \
+		api_reference api_revalidation api_security api_tutorial bodies copy_database dependencies deploying dev event_catalogue headers live metrics nul operations_api pages roles \
 		settings smtp support translations seed_demo pains)) \
-	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving second_factor_pages sessions mail_parts mishaps)) \
+	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving second_factor_pages sessions mail_parts mishaps second_factor import_users)) \
 	$(addprefix tests/relay/test_,$(addsuffix .py, addresses amqp_source broker_tls consume_brokers integrations kafka loops nats \
 		rabbitmq redis_streams ssrf through_trouble tls zeromq)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
