@@ -12,6 +12,7 @@ from relay.sending import body_of
 from relay.transports import redis_streams
 from tests.conftest import Drain
 from tests.probe.observe import make_due
+from tests.processes import wait_until
 from tests.relay.arrivals import check_arrivals, register_many
 from tests.relay.conftest import Register, Subscribe
 from tests.servers.client import Server
@@ -89,10 +90,13 @@ def test_all_events_arrive_through_a_server_that_hangs_in_their_midst(
     assert 0 < unsent.count() < len(events)
     private_valkey.resume()
 
-    while unsent.exists():
+    def all_is_sent() -> bool:
         Endpoint.objects.update(rests_until=None)
         make_due()
         drain_queue("relay")
+        return not unsent.exists()
+
+    wait_until(all_is_sent, timeout_s=120)
 
     messages = [(entry["id"].decode(), entry["event"]) for entry in arrived(private_valkey)]
     assert len(messages) >= len(events)
