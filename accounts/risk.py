@@ -29,10 +29,10 @@ from accounts.models import (
 from accounts.referrals import lift
 from accounts.signals import RiskCheckRequested, risk_check_requested
 from accounts.standing import clear_account, flag_account
+from events.operations.chunks import delete_in_chunks
 
 RISK_CHECK = "risk_check"  # the reason of what is done on a decision
 HOLDING_WEIGHT = 50  # from which on, all told, a reward is held and somebody is asked
-DELETED_AT_ONCE = 1000
 # What is hashed, for `digests`:
 _DOMAIN = "accounts.domain"
 _CLIENT = "accounts.client"  # a network address
@@ -105,11 +105,7 @@ def apply_decision(*, user_id: UUID, decision: str, reason: str) -> None:
 
 def delete_expired_signals() -> int:
     """Delete what tells nothing any more, some at a time. Returns how many there were."""
-    expired = RiskSignal.objects.filter(expires_at__lte=timezone.now())
-    total = 0
-    while ids := list(expired.values_list("pk", flat=True)[:DELETED_AT_ONCE]):
-        total += RiskSignal.objects.filter(pk__in=ids).delete()[0]
-    return total
+    return delete_in_chunks(RiskSignal.objects.filter(expires_at__lte=timezone.now()))
 
 
 def _flag(user_id: UUID, note: str) -> None:

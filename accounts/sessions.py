@@ -17,8 +17,8 @@ from django.views.decorators.cache import never_cache
 
 from accounts import browsers
 from accounts.models import User
+from events.operations.chunks import delete_in_chunks
 
-_AT_ONCE = 1000  # rows in one statement
 _LIMIT = 50  # sessions of an account: a login beyond it ends the oldest
 _ALIVE = Session.objects.filter(pk=OuterRef("session_key"))
 
@@ -86,9 +86,5 @@ def forget_ended_sessions() -> None:
 
     Called daily. It takes them in chunks and may be stopped anywhere.
     """
-    expired = Session.objects.filter(expire_date__lt=timezone.now()).values_list("pk", flat=True)
-    while keys := list(expired[:_AT_ONCE]):
-        Session.objects.filter(pk__in=keys, expire_date__lt=timezone.now()).delete()
-    over = UserSession.objects.filter(~Exists(_ALIVE)).values_list("pk", flat=True)
-    while ids := list(over[:_AT_ONCE]):
-        UserSession.objects.filter(pk__in=ids).delete()
+    delete_in_chunks(Session.objects.filter(expire_date__lt=timezone.now()))
+    delete_in_chunks(UserSession.objects.filter(~Exists(_ALIVE)))

@@ -28,6 +28,7 @@ from rest_framework.views import APIView
 
 import digests
 from api.models import KEY_LENGTH, IdempotentAnswer
+from events.operations.chunks import delete_in_chunks
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,6 @@ HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEPT = timedelta(hours=24)
 LEASE = timedelta(seconds=60)  # beyond the time any request may take
-PRUNE_BATCH = 1000  # rows in one transaction
 
 _QUOTED = re.compile(r'"(.*)"')
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what a header can carry everywhere
@@ -129,10 +129,7 @@ def forget_answers(user_ids: Iterable[UUID]) -> int:
 def prune_answers() -> int:
     """Delete answers that are no longer kept, in short transactions. Return how many."""
     expired = IdempotentAnswer.objects.filter(expires_at__lte=timezone.now()).order_by("expires_at")
-    total = 0
-    while ids := list(expired.values_list("pk", flat=True)[:PRUNE_BATCH]):
-        total += IdempotentAnswer.objects.filter(pk__in=ids).delete()[0]
-    return total
+    return delete_in_chunks(expired)
 
 
 def _key_of(request: Request) -> str | None:

@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from events.delivery.forked import restart_delay_s
+
 LAUNCHER = Path(__file__).with_name("launch.py")
 ROOT = LAUNCHER.parent.parent
-RESTART_DELAY_S = 1.0
-MAX_RESTART_DELAY_S = 30.0
 HEALTHY_AFTER_S = 60.0  # a child that lived this long starts over with the short delay
 STOP_WITHIN_S = 15.0
 
@@ -68,7 +68,7 @@ class Child:
         lived_s = time.monotonic() - self.started_at
         if lived_s > HEALTHY_AFTER_S:
             self.failures = 0
-        if lived_s < min(RESTART_DELAY_S * 2**self.failures, MAX_RESTART_DELAY_S):
+        if lived_s < restart_delay_s(self.failures):
             return
         self.failures += 1
         say(f"{self.name} ended with code {self.process.returncode}; starting it again.")

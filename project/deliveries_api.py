@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Prefetch, QuerySet
 from django.http import Http404
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
 from rest_framework import exceptions, generics, serializers, status
 from rest_framework.request import Request
@@ -21,7 +21,7 @@ from events.models import RECEIVER_LENGTH, Attempt, Delivery, DeliveryState
 from events.operations.intervention import WrongState, replay_delivery, skip_delivery
 from events.operations.known import is_receiver
 from events.operations.signature import REASON_LENGTH
-from project.staff_api import HasRight, filters_of
+from project.staff_api import HasRight, filters_of, given
 
 VIEW = "events.view_delivery"
 FAILURES_SHOWN = 50  # of one delivery: the newest
@@ -40,12 +40,19 @@ _FILTERS = [
     )
 ]
 
+# What a state implies: the condition of the partial index that finds its rows.
+_INDEX_OF: dict[str | None, dict[str, bool]] = {
+    DeliveryState.PENDING: {"due_at__isnull": False},
+    DeliveryState.RUNNING: {"lease_expires_at__isnull": False},
+}
+
 
 class NotReplayable(exceptions.APIException):
     """409: it runs, or waits for an earlier one."""
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "not_replayable"
+    default_detail = _("This delivery is %(state)s: it can't be replayed now.")
 
 
 class NotSkippable(exceptions.APIException):
@@ -53,6 +60,7 @@ class NotSkippable(exceptions.APIException):
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "not_skippable"
+    default_detail = _("This delivery is %(state)s: it can't be skipped.")
 
 
 @extend_schema_serializer(component_name="Delivery")
@@ -155,7 +163,7 @@ class Deliveries(generics.ListAPIView[Delivery]):
     def filter_queryset(self, queryset: QuerySet[Delivery, Any]) -> QuerySet[Delivery, Any]:
         """Narrow the list as the query says. Raises ValidationError (400)."""
         chosen = filters_of(self.request, self.Filters)
-        return queryset.filter(**chosen, **_index_of(chosen.get("state")))
+        return queryset.filter(**chosen, **_INDEX_OF.get(chosen.get("state"), {}))
 
     @extend_schema(operation_id="deliveries", summary="List deliveries", parameters=_FILTERS)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -209,12 +217,8 @@ class ReplayDelivery(APIView):
 
         Harmless: what was applied is not applied again.
         """
-        data = self.Input(data=request.data)
-        data.is_valid(raise_exception=True)
-        refused = _("This delivery is %(state)s: it can't be replayed now.")
-        delivery = _intervene(
-            replay_delivery, pk, request, NotReplayable, refused, **data.validated_data
-        )
+        said = given(request, self.Input)
+        delivery = _intervene(replay_delivery, pk, request, NotReplayable, **said)
         return Response(DeliveryOutput(delivery).data, status=status.HTTP_202_ACCEPTED)
 
 
@@ -242,12 +246,8 @@ class SkipDelivery(APIView):
     @idempotent
     def post(self, request: Request, pk: str) -> Response:
         """Give up a delivery that is dead, pending or waiting; what waits behind it goes on."""
-        data = self.Input(data=request.data)
-        data.is_valid(raise_exception=True)
-        refused = _("This delivery is %(state)s: it can't be skipped.")
-        delivery = _intervene(
-            skip_delivery, pk, request, NotSkippable, refused, **data.validated_data
-        )
+        said = given(request, self.Input)
+        delivery = _intervene(skip_delivery, pk, request, NotSkippable, **said)
         return Response(DeliveryOutput(delivery).data)
 
 
@@ -255,18 +255,17 @@ def _intervene(
     service: Callable[..., Delivery],
     pk: str,
     request: Request,
-    problem_class: type[exceptions.APIException],
-    sentence: str,
-    **given: str,
+    refusal: type[NotReplayable | NotSkippable],
+    **said: str,
 ) -> Delivery:
     """Call a service of operations; its refusal is the API's."""
     try:
-        return service(_number_in(pk), by=request.user, **given)
+        return service(_number_in(pk), by=request.user, **said)
     except Delivery.DoesNotExist:
         raise Http404 from None
     except WrongState as error:
         state = error.delivery.get_state_display()
-        raise problem_class(sentence % {"state": state}) from None
+        raise refusal(refusal.default_detail % {"state": state}) from None
 
 
 def _number_in(pk: str) -> int:
@@ -274,15 +273,3 @@ def _number_in(pk: str) -> int:
     if not _ID.fullmatch(pk):
         raise Http404
     return int(pk)
-
-
-def _index_of(state: str | None) -> dict[str, bool]:
-    """Return what a state implies: the condition of the partial index that finds such rows."""
-    return (
-        {
-            DeliveryState.PENDING: {"due_at__isnull": False},
-            DeliveryState.RUNNING: {"lease_expires_at__isnull": False},
-        }.get(DeliveryState(state), {})
-        if state
-        else {}
-    )

@@ -1,5 +1,6 @@
 """Receivers over the API, for staff: how they are doing, pause and resume one."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -19,7 +20,7 @@ from events.operations.pausing import UnknownReceiver
 from events.operations.signature import REASON_LENGTH
 from events.operations.status import receiver_statuses
 from events.receivers import Guarantee, get_receiver
-from project.staff_api import HasRight
+from project.staff_api import HasRight, given
 
 
 @extend_schema_serializer(component_name="Receiver")
@@ -111,13 +112,7 @@ class PauseReceiver(APIView):
 
         Whoever paused it first stays named.
         """
-        data = self.Input(data=request.data)
-        data.is_valid(raise_exception=True)
-        try:
-            state = pause_receiver(name, by=request.user, **data.validated_data)
-        except UnknownReceiver:
-            raise Http404 from None
-        return Response(PauseOutput(state).data)
+        return _intervene(pause_receiver, name, request, **given(request, self.Input))
 
 
 class ResumeReceiver(APIView):
@@ -143,13 +138,18 @@ class ResumeReceiver(APIView):
     @idempotent
     def post(self, request: Request, name: str) -> Response:
         """Let a receiver go on where it stood. One that is not paused stays as it is."""
-        data = self.Input(data=request.data)
-        data.is_valid(raise_exception=True)
-        try:
-            state = resume_receiver(name, by=request.user, **data.validated_data)
-        except UnknownReceiver:
-            raise Http404 from None
-        return Response(PauseOutput(state).data)
+        return _intervene(resume_receiver, name, request, **given(request, self.Input))
+
+
+def _intervene(
+    service: Callable[..., ReceiverState], name: str, request: Request, **said: str
+) -> Response:
+    """Call a service of operations. Raises Http404 where nobody has such a receiver."""
+    try:
+        state = service(name, by=request.user, **said)
+    except UnknownReceiver:
+        raise Http404 from None
+    return Response(PauseOutput(state).data)
 
 
 def _shown(status: dict[str, Any]) -> dict[str, Any]:

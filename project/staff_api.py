@@ -16,13 +16,20 @@ class HasRight(permissions.IsAuthenticated):
         return super().has_permission(request, view) and request.user.has_perm(right)
 
 
+def given(request: Request, known: type[serializers.Serializer[Any]]) -> dict[str, Any]:
+    """Return what the body says. Raises ValidationError (400)."""
+    return _valid(known(data=request.data))
+
+
 def filters_of(request: Request, known: type[serializers.Serializer[Any]]) -> dict[str, Any]:
     """Return what a list is narrowed by; a value left empty does not narrow it.
 
     Other names in the query are none of ours. Raises ValidationError, with pointers to the names.
     """
-    given = {name: value for name, value in request.query_params.items() if value}
-    data = known(data=given)
+    return _valid(known(data={n: value for n, value in request.query_params.items() if value}))
+
+
+def _valid(data: serializers.Serializer[Any]) -> dict[str, Any]:
     data.is_valid(raise_exception=True)
-    chosen: dict[str, Any] = data.validated_data
-    return chosen
+    said: dict[str, Any] = data.validated_data
+    return said

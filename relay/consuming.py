@@ -8,7 +8,7 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -125,7 +125,8 @@ def _read(
             if incoming:
                 quiet_since = monotonic()
                 reading.progress(len(incoming))
-                _acknowledge(source, incoming, reading)
+                if not reading.dry_run:
+                    source.acknowledge(incoming)
             elif reading.idle_s is not None and monotonic() - quiet_since >= reading.idle_s:
                 break
         if reading.dry_run:
@@ -137,11 +138,6 @@ def _next_wait_s(wait_s: float, *, lasted_s: float) -> float:
     if lasted_s > LONGEST_WAIT_S or not wait_s:
         return FIRST_WAIT_S
     return min(wait_s * 2, LONGEST_WAIT_S)
-
-
-def _acknowledge(source: OpenSource, incoming: Sequence[Incoming], reading: Reading) -> None:
-    if not reading.dry_run:
-        source.acknowledge(incoming)
 
 
 def _take(incoming: Incoming, source: str, *, dry_run: bool) -> Outcome:

@@ -105,6 +105,11 @@ def unreachable(url: SplitResult, error: BaseException) -> Failed:
     return Failed(text=text[:EXCERPT_LENGTH], is_unreachable=True)
 
 
+def bracketed(host: str) -> str:
+    """Return a host as URLs have it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
 @cache
 def tls() -> ssl.SSLContext:
     """Return the context of every TLS connection: it trusts whom the system trusts.

@@ -68,8 +68,7 @@ class Forked:
             return
         if self.has_come_up:  # it was killed, and did not fail
             self.failures = 0
-        delay_s = min(RESTART_DELAY_S * 2**self.failures, MAX_RESTART_DELAY_S)
-        if time.monotonic() - self.started_at < delay_s:
+        if time.monotonic() - self.started_at < restart_delay_s(self.failures):
             return
         self.failures += 1
         code = self.exit_code
@@ -109,6 +108,11 @@ class Forked:
         if pid:
             self.exit_code = os.waitstatus_to_exitcode(status)
         return bool(pid)
+
+
+def restart_delay_s(failures: int) -> float:
+    """Return how long after a process's start it may be started again, by how often it failed."""
+    return min(RESTART_DELAY_S * 2.0**failures, MAX_RESTART_DELAY_S)
 
 
 class Stamp:

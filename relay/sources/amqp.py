@@ -5,12 +5,11 @@ the queue next. (https://www.rabbitmq.com/docs/confirms#consumer-acknowledgement
 time, for order's sake. (https://www.rabbitmq.com/docs/consumers#exclusivity)
 """
 
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
-from urllib.parse import SplitResult, unquote
+from urllib.parse import SplitResult
 
 import pika
 from django.utils.translation import gettext as _
@@ -31,6 +30,7 @@ from relay.source import (
     unreadable,
 )
 from relay.transport import BadURL, options
+from relay.transports.amqp import connection_settings
 
 SCHEMES = ("amqp", "amqps")
 PREFETCH = 100
@@ -42,7 +42,6 @@ IN_USE = (
     "order (or the queue has x-single-active-consumer, which it must not have)"
 )
 
-_PORTS = {"amqp": 5672, "amqps": 5671}
 _REFUSALS = (ACCESS_REFUSED, NOT_FOUND)  # all others may pass
 _PREFIXES = ("cloudEvents:", "cloudEvents_")
 
@@ -170,18 +169,10 @@ def _queue(url: SplitResult) -> str:
 
 
 def _parameters(url: SplitResult) -> pika.ConnectionParameters:
-    secured: dict[str, Any] = {}
-    if url.scheme == "amqps":
-        secured["ssl_options"] = pika.SSLOptions(ssl.create_default_context(), url.hostname)
     return pika.ConnectionParameters(
+        **connection_settings(url),
         host=url.hostname,
-        port=url.port or _PORTS[url.scheme],
-        virtual_host=unquote(url.path.removeprefix("/")) or "/",
-        credentials=pika.PlainCredentials(
-            unquote(url.username or "guest"), unquote(url.password or "guest")
-        ),
         socket_timeout=CONNECT_S,
         stack_timeout=CONNECT_S,
         heartbeat=HEARTBEAT_S,
-        **secured,
     )

@@ -103,25 +103,35 @@ def connection_parameters(url: SplitResult) -> list[pika.ConnectionParameters]:
 
     Raises AddressRefused, and OSError.
     """
-    host, port = url.hostname or "", url.port or _PORTS[url.scheme]
-    found = allowed_addresses(host, port, deadline=time.monotonic() + CONNECT_S)[:MAX_ADDRESSES]
+    deadline = time.monotonic() + CONNECT_S
+    found = allowed_addresses(url.hostname or "", _port(url), deadline=deadline)[:MAX_ADDRESSES]
     limit_s = CONNECT_S / len(found)
-    secured: dict[str, Any] = {}
-    if url.scheme == "amqps":
-        secured["ssl_options"] = pika.SSLOptions(tls(), host)
     return [
         pika.ConnectionParameters(
+            **connection_settings(url),
             host=address,
-            port=port,
-            virtual_host=unquote(url.path.removeprefix("/")) or "/",
-            credentials=pika.PlainCredentials(
-                unquote(url.username or "guest"), unquote(url.password or "guest")
-            ),
             socket_timeout=limit_s,
             stack_timeout=limit_s,
             blocked_connection_timeout=BLOCKED_S,
             heartbeat=HEARTBEAT_S,
-            **secured,
         )
         for address in found
     ]
+
+
+def connection_settings(url: SplitResult) -> dict[str, Any]:
+    """Return what pika needs to know to connect, but the address and how long to wait."""
+    settings: dict[str, Any] = {
+        "port": _port(url),
+        "virtual_host": unquote(url.path.removeprefix("/")) or "/",
+        "credentials": pika.PlainCredentials(
+            unquote(url.username or "guest"), unquote(url.password or "guest")
+        ),
+    }
+    if url.scheme == "amqps":
+        settings["ssl_options"] = pika.SSLOptions(tls(), url.hostname)
+    return settings
+
+
+def _port(url: SplitResult) -> int:
+    return url.port or _PORTS[url.scheme]

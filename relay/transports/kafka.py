@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError
 from django.utils.translation import gettext as _
 
 from relay.loops import Results, close_quickly, publish_side_by_side, send_within
-from relay.transport import BadURL, Destination, Failed, Message, Result, options, tls
+from relay.transport import BadURL, Destination, Failed, Message, Result, bracketed, options, tls
 
 SCHEMES = ("kafka", "kafkas")
 DEFAULT_PORT = 9092
@@ -78,7 +78,7 @@ def connection_settings(url: SplitResult, *, mechanism: str) -> dict[str, Any]:
     """Return what a client of aiokafka needs to know to connect."""
     is_secure = url.scheme == "kafkas"
     settings: dict[str, Any] = {
-        "bootstrap_servers": f"{_bracketed(url.hostname or '')}:{url.port or DEFAULT_PORT}",
+        "bootstrap_servers": f"{bracketed(url.hostname or '')}:{url.port or DEFAULT_PORT}",
         "client_id": "usher",
         "request_timeout_ms": int(REQUEST_S * 1000),
         "retry_backoff_ms": int(RETRY_S * 1000),
@@ -97,7 +97,3 @@ def connection_settings(url: SplitResult, *, mechanism: str) -> dict[str, Any]:
 
 def _options(url: SplitResult) -> dict[str, str]:
     return options(url, topic=DEFAULT_TOPIC, mechanism="PLAIN")
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

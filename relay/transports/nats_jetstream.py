@@ -17,7 +17,7 @@ from nats.errors import Error, NoServersError, SecureConnWantedError
 from nats.js.errors import APIError, NoStreamResponseError
 
 from relay.loops import CheckedLoop, Results, close_quickly, publish_side_by_side, send_within
-from relay.transport import BadURL, Destination, Failed, Message, Result, options, tls
+from relay.transport import BadURL, Destination, Failed, Message, Result, bracketed, options, tls
 
 SCHEMES = ("nats", "nats+tls")
 DEFAULT_PORT = 4222
@@ -72,10 +72,9 @@ async def _connected(url: SplitResult) -> Any:
     async def note(error: Exception) -> None:
         failures.append(error)
 
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
     try:
         client = await nats.connect(
-            f"nats://{host}:{url.port or DEFAULT_PORT}",
+            f"nats://{bracketed(url.hostname or '')}:{url.port or DEFAULT_PORT}",
             name="usher",
             error_cb=note,
             allow_reconnect=False,

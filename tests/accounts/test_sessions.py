@@ -155,7 +155,7 @@ def test_what_is_over_is_forgotten_and_the_rest_kept(mei: User) -> None:
 
 
 def test_what_is_over_is_forgotten_in_chunks(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("accounts.sessions._AT_ONCE", 2)
+    monkeypatch.setattr("events.operations.chunks.DELETED_AT_ONCE", 2)
     over = timezone.now() - timedelta(seconds=1)
     keys = [f"key{number}" for number in range(5)]
     Session.objects.bulk_create(Session(pk=key, expire_date=over) for key in keys)

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import nats
 import pika
@@ -59,6 +60,9 @@ class Broker(ABC):
     @abstractmethod
     def start(self) -> None:
         """Start again, on the same port."""
+
+
+B = TypeVar("B", bound=Broker)
 
 
 class RabbitMQBroker(Broker):
@@ -333,14 +337,20 @@ def directly(host: str, port: int) -> Iterator[Any]:
 
 
 @contextmanager
-def rabbitmq_broker(linked: Linked = link_to) -> Iterator[Broker]:
-    """Run a RabbitMQ."""
-    server, discard = new_server("rabbitmq")
+def _new_broker(
+    kind: str, broker_of: Callable[[Server], Broker], linked: Linked = link_to
+) -> Iterator[Broker]:
+    """Run a server of the test's own."""
+    server, discard = new_server(kind)
     with linked(HOST, server.port) as link:
-        broker = RabbitMQBroker(server)
+        broker = broker_of(server)
         broker.link = link
         yield broker
     discard()
+
+
+rabbitmq_broker = partial(_new_broker, "rabbitmq", RabbitMQBroker)
+valkey_broker = partial(_new_broker, "valkey", ValkeyBroker)
 
 
 @contextmanager
@@ -365,35 +375,16 @@ def nats_broker(linked: Linked = link_to) -> Iterator[Broker]:
 
 
 @contextmanager
-def valkey_broker(linked: Linked = link_to) -> Iterator[Broker]:
-    """Run a Valkey."""
-    server, discard = new_server("valkey")
-    with linked(HOST, server.port) as link:
-        broker = ValkeyBroker(server)
-        broker.link = link
-        yield broker
-    discard()
-
-
-@contextmanager
-def zeromq_broker(linked: Linked = link_to) -> Iterator[ZeroMQBroker]:
-    """Run a ZeroMQ socket."""
+def _listening_broker(broker_of: Callable[[int], B], linked: Linked = link_to) -> Iterator[B]:
+    """Listen on a free port, in this process."""
     port = free_port()
     with linked(HOST, port) as link:
-        broker = ZeroMQBroker(port)
+        broker = broker_of(port)
         broker.link = link
         broker.start()
         yield broker
         broker.stop()
 
 
-@contextmanager
-def webhook_broker(linked: Linked = link_to) -> Iterator[Broker]:
-    """Run a web server."""
-    port = free_port()
-    with linked(HOST, port) as link:
-        broker = WebhookBroker(port)
-        broker.link = link
-        broker.start()
-        yield broker
-        broker.stop()
+zeromq_broker = partial(_listening_broker, ZeroMQBroker)
+webhook_broker = partial(_listening_broker, WebhookBroker)
