@@ -134,10 +134,10 @@ $(VENV)/bin/pip: # comes last, so it stands for a whole environment
 
 $(VENV)/.requirements: requirements.txt | $(VENV)/bin/pip
 	@echo "Installing what Usher needs"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.txt
 	@touch $@
 
 $(VENV)/.requirements-dev: requirements-dev.txt | $(VENV)/bin/pip
 	@echo "Installing what developing Usher needs"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements-dev.txt
 	@touch $@ $(VENV)/.requirements
