@@ -10,6 +10,7 @@ from django.core.management.commands import flush
 from django.db import connection, transaction
 from django.utils import translation
 from rest_framework.test import APIClient
+from servestatic.middleware import ServeStaticMiddleware
 
 from events.delivery.drain import drain as drain_queue
 from events.envelope import Event
@@ -54,6 +55,22 @@ def _quick_flush() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connection.ops, "sql_flush", flush_others)
         patch.setattr(flush, "emit_post_migrate_signal", lambda *args, **kwargs: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _static_files_are_found_once() -> Iterator[None]:
+    """Keep what the middleware finds: each client makes it anew, and it looks for all files."""
+    find, found = ServeStaticMiddleware.add_files_from_finders, dict[str, Any]()
+
+    def find_once(middleware: ServeStaticMiddleware) -> None:
+        if not found:
+            find(middleware)
+            found.update(middleware.files)
+        middleware.files.update(found)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ServeStaticMiddleware, "add_files_from_finders", find_once)
         yield
 
 
