@@ -18,6 +18,7 @@ from api.fields import (
     StrictDateTimeField,
     StrictIntegerField,
     StrictSerializer,
+    require_empty_body,
 )
 from api.idempotency import idempotent
 from events.models import Attempt
@@ -212,6 +213,7 @@ class EndpointSecret(APIView):
     )
     def post(self, request: Request, pk: UUID) -> Response:
         """Return a new secret. For a day messages are signed with the former one too."""
+        require_empty_body(request)
         try:
             secret = services.rotate_secret(endpoint_id=pk)
         except Endpoint.DoesNotExist:
@@ -239,6 +241,7 @@ class EndpointTest(APIView):
     @idempotent
     def post(self, request: Request, pk: UUID) -> Response:
         """Send a test event, also to a disabled endpoint."""
+        require_empty_body(request)
         try:
             event_id = services.test_endpoint(endpoint_id=pk)
         except Endpoint.DoesNotExist:

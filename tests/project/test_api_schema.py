@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -101,6 +102,24 @@ def test_every_status_is_named(schema: dict[str, Any], name: str, statuses: str)
     described = operations_of(schema)[name]["responses"].keys() - {"default"}
 
     assert sorted(described) == statuses.split()
+
+
+@pytest.mark.django_db
+def test_a_call_that_is_described_without_a_body_takes_none(
+    schema: dict[str, Any], api_client: APIClient
+) -> None:
+    api_client.force_authenticate(User.objects.create_superuser("staff@example.com", "irrelevant"))
+    bodiless = [
+        path
+        for path, item in schema["paths"].items()
+        if "post" in item and "requestBody" not in item["post"]
+    ]
+
+    assert len(bodiless) == 4
+    for path in bodiless:
+        answer = api_client.post(path.format(id=uuid4(), entry_id=uuid4()), {"amount": 1})
+        told = [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
+        assert (answer.status_code, told) == (400, [("/amount", "unknown_field")]), path
 
 
 def test_a_key_is_described_where_it_is_taken_and_only_there(schema: dict[str, Any]) -> None:
