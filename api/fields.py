@@ -8,6 +8,7 @@ from uuid import UUID
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
+from rest_framework.request import Request
 
 
 class StrictCharField(serializers.CharField):
@@ -77,3 +78,8 @@ class StrictSerializer(serializers.Serializer[Any]):
         known = {field.field_name for field in self._writable_fields}
         detail = ErrorDetail(str(self.error_messages["unknown_field"]), "unknown_field")
         return {name: [detail] for name in data if name not in known}
+
+
+def require_empty_body(request: Request) -> None:
+    """Refuse a body that says anything, where nothing is asked. Raises ValidationError (400)."""
+    StrictSerializer(data=request.data).is_valid(raise_exception=True)

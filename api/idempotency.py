@@ -8,6 +8,8 @@ import json
 import logging
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial, wraps
 from http import HTTPStatus
@@ -29,6 +31,7 @@ from rest_framework.views import APIView
 import digests
 from api.models import KEY_LENGTH, IdempotentAnswer
 from events.operations.chunks import delete_in_chunks
+from sealing import Sealer
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +42,8 @@ LEASE = timedelta(seconds=60)  # beyond the time any request may take
 
 _QUOTED = re.compile(r'"(.*)"')
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what a header can carry everywhere
+
+_sealer = Sealer("api.idempotency")
 
 P = ParamSpec("P")
 V = TypeVar("V", bound=APIView)
@@ -62,19 +67,29 @@ class KeyReused(APIException):
     default_detail = _("This Idempotency-Key was used for another request. Make a new one.")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """How a view's answers are kept."""
+
+    block: Callable[[], AbstractContextManager[object]] = transaction.atomic  # what the work is in
+    is_secret: bool = False  # the answer, which is then sealed
+
+
 class Attempt:
     """A request that has the key to itself, until its answer is kept or its lease ends."""
 
-    def __init__(self, row: IdempotentAnswer) -> None:
+    def __init__(self, row: IdempotentAnswer, kind: Kind) -> None:
         self._row = IdempotentAnswer.objects.filter(pk=row.pk, lease_token=row.lease_token)
+        self.kind = kind
         self.subject: UUID | None = None
 
     def keep(self, response: Response) -> None:
         """Keep the answer, in the running transaction. Raises KeyInUse where the lease is lost."""
+        body = JSONRenderer().render(response.data).decode()
         kept = self._row.update(
             status=response.status_code,
             content_type=response.content_type or "",
-            body=JSONRenderer().render(response.data).decode(),
+            body=_sealer.seal(body) if self.kind.is_secret else body,
             subject=self.subject,
             lease_token=None,
             leased_until=None,
@@ -97,7 +112,20 @@ def idempotent(method: Method[V, P]) -> Method[V, P]:
     slow work and nothing outside the database: hash, count limits and look at the input before
     it, and send mails `on_commit`. A refusal by 409 is an answer too; any other error is not kept.
     """
+    return _once(method, Kind())
 
+
+def idempotent_with_secret(method: Method[V, P]) -> Method[V, P]:
+    """Do the same where the answer shows a secret: it is kept sealed, as the secret itself is."""
+    return _once(method, Kind(is_secret=True))
+
+
+def idempotent_in_chunks(method: Method[V, P]) -> Method[V, P]:
+    """Do the same for long work, whose chunks commit one by one, and may be repeated harmlessly."""
+    return _once(method, Kind(block=nullcontext))
+
+
+def _once(method: Method[V, P], kind: Kind) -> Method[V, P]:
     @wraps(method)
     def once(view: V, request: Request, /, *args: P.args, **kwargs: P.kwargs) -> Response:
         key = _key_of(request)
@@ -105,8 +133,9 @@ def idempotent(method: Method[V, P]) -> Method[V, P]:
             return method(view, request, *args, **kwargs)
         row = _begin(request, key)
         if row.status is not None:
-            return _replayed(row)
-        return _run(Attempt(row), view, request, partial(method, view, request, *args, **kwargs))
+            return _replayed(row, kind)
+        work = partial(method, view, request, *args, **kwargs)
+        return _run(Attempt(row, kind), view, request, work)
 
     once.is_idempotent = True  # type: ignore[attr-defined]  # tests look whether every POST is
     return once
@@ -152,7 +181,7 @@ def _run(
 ) -> Response:
     request.idempotent_attempt = attempt  # type: ignore[attr-defined]  # for `is_about`
     try:
-        with transaction.atomic():
+        with attempt.kind.block():
             response = work()
             attempt.keep(response)
         return response
@@ -230,9 +259,11 @@ def _hashes_of(request: Request) -> list[str]:
     return digests.digests("api.idempotency", content)
 
 
-def _replayed(row: IdempotentAnswer) -> Response:
+def _replayed(row: IdempotentAnswer, kind: Kind) -> Response:
+    # A refusal is kept as the answer would have been. The key that reads the hash reads it.
+    body = _sealer.unseal(row.body) if kind.is_secret else row.body
     return Response(
-        json.loads(row.body),
+        json.loads(body),
         status=row.status,
         headers={REPLAYED: "true"},
         content_type=row.content_type or None,

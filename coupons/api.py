@@ -20,7 +20,12 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.caching import revalidated
-from api.fields import StrictCharField, StrictIntegerField, StrictSerializer
+from api.fields import (
+    StrictCharField,
+    StrictIntegerField,
+    StrictSerializer,
+    require_empty_body,
+)
 from api.idempotency import idempotent
 from coupons import redeeming
 from coupons.limits import require_lookups_within_limit
@@ -298,5 +303,6 @@ class Rollback(CouponUse):
 
         Whoever redeemed it may undo it: a shop redeems with its own account where owners may not.
         """
+        require_empty_body(request)
         redemption = redeeming.roll_back(redemption_id=pk, by=request.user)
         return Response(self.Output(redemption).data, status=status.HTTP_201_CREATED)

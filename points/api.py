@@ -13,7 +13,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.caching import revalidated
-from api.fields import StrictCharField, StrictIntegerField, StrictSerializer, UserIdField
+from api.fields import (
+    StrictCharField,
+    StrictIntegerField,
+    StrictSerializer,
+    UserIdField,
+    require_empty_body,
+)
 from api.idempotency import idempotent
 from points import refusals, spending
 from points.ledger import Entry, EntryKind
@@ -170,6 +176,7 @@ class RollBackSpend(APIView):
 
         409 `not_a_spending` where the entry is another one, 404 `unknown_entry` where it is none.
         """
+        require_empty_body(request)
         try:
             entry = spending.roll_back_spend(
                 entry_id=entry_id, actor_id=cast(UUID, request.user.pk)

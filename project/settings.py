@@ -184,7 +184,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CACHES = {
     # Shared by all processes without another server: rate limits must count in one place.
     "default": {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "project.cache.DatabaseCache",
         "LOCATION": "cache",
         # Beyond this, Django drops rows by key, live counters too. Expired ones go first.
         "OPTIONS": {"MAX_ENTRIES": 1_000_000},

@@ -18,8 +18,9 @@ from api.fields import (
     StrictDateTimeField,
     StrictIntegerField,
     StrictSerializer,
+    require_empty_body,
 )
-from api.idempotency import idempotent
+from api.idempotency import idempotent, idempotent_in_chunks, idempotent_with_secret
 from events.models import Attempt
 from relay import services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
@@ -148,8 +149,9 @@ class Endpoints(generics.ListAPIView[Endpoint]):
         request=EndpointInput,
         responses={201: Created},
     )
+    @idempotent_with_secret
     def post(self, request: Request) -> Response:
-        """Create an endpoint, and return its secret. An Idempotency-Key is not taken here."""
+        """Create an endpoint, and return its secret."""
         data = EndpointInput(data=request.data)
         data.is_valid(raise_exception=True)
         created = _validated(services.create_endpoint, **data.validated_data)
@@ -210,8 +212,10 @@ class EndpointSecret(APIView):
         request=None,
         responses={201: SecretOutput},
     )
+    @idempotent_with_secret
     def post(self, request: Request, pk: UUID) -> Response:
         """Return a new secret. For a day messages are signed with the former one too."""
+        require_empty_body(request)
         try:
             secret = services.rotate_secret(endpoint_id=pk)
         except Endpoint.DoesNotExist:
@@ -239,6 +243,7 @@ class EndpointTest(APIView):
     @idempotent
     def post(self, request: Request, pk: UUID) -> Response:
         """Send a test event, also to a disabled endpoint."""
+        require_empty_body(request)
         try:
             event_id = services.test_endpoint(endpoint_id=pk)
         except Endpoint.DoesNotExist:
@@ -270,6 +275,7 @@ class EndpointReplay(APIView):
         request=Input,
         responses={202: Output},
     )
+    @idempotent_in_chunks
     def post(self, request: Request, pk: UUID) -> Response:
         """Send everything of a span of time that the endpoint asked for, once more."""
         data = self.Input(data=request.data)

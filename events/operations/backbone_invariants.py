@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db import connection
+from django.db.models import Count, Exists, F, Min, OuterRef, Q, QuerySet, Window
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-from events.delivery.claim import earlier_in_lane
+from events.delivery.claim import LEASE_S, earlier_in_lane
 from events.delivery.claimable import active_receivers, claimable_deliveries
 from events.models import AbstractProcessedEvent, Attempt, Delivery, DeliveryState, Event
 from events.operations.checksum import effect_tables
@@ -121,6 +123,11 @@ def check_order(circumstances: Circumstances) -> Iterator[Breach]:
         what="unfinished deliveries were overtaken by a later one of their lane",
         hint="Look whether the publisher holds the key's row lock; then replay or skip them.",
     )
+    yield from breaches_in(
+        _done_out_of_order(),
+        what="done deliveries were overtaken by a later one of their lane",
+        hint="Look whether the publisher holds the key's row lock, and the clock was not set back.",
+    )
 
 
 def _names_no_event(field: str) -> Q:
@@ -209,6 +216,33 @@ def _check_rest() -> Iterator[Breach]:
         what="deliveries wait though nothing stands before them",
         hint="A running worker wakes them: `manage.py worker` starts one.",
     )
+
+
+def _done_out_of_order() -> QuerySet[Delivery]:
+    """Return what was done after a later one of its lane, though it was there to be done before.
+
+    One pass over the finished: each is compared with the first done of those from it on. What had
+    not occurred by then, by whichever clock, was not overtaken.
+    """
+    done = Delivery.objects.filter(state=DeliveryState.DONE, position__isnull=False)
+    from_it_on = Window(
+        Min("finished_at"),
+        partition_by=["receiver", "target", "key"],
+        order_by=F("position").desc(),
+    )
+    return done.annotate(overtaken_at=from_it_on).filter(
+        overtaken_at__lt=F("finished_at"), event__occurred_at__lte=_committed_by(F("overtaken_at"))
+    )
+
+
+def _committed_by(moment: F) -> Combinable:
+    """Return when an event must have occurred to be committed by a moment, however long that took.
+
+    On SQLite nobody writes in between, and positions are committed in their order.
+    """
+    if connection.vendor == "sqlite":
+        return moment
+    return moment - timedelta(seconds=LEASE_S)  # no transaction of ours takes longer
 
 
 def _events_done_later() -> QuerySet[Event]:

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import CharField, JSONField, TextField
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -148,6 +148,33 @@ def test_the_address_is_not_in_the_reasons_of_those_who_run_the_machine(mei: Use
     assert delivery.skipped_by == receiver.paused_by == placeholder
     assert delivery.skip_reason == f"Asked for by {placeholder}"
     assert receiver.pause_reason == f"{placeholder} gets too much"
+
+
+def test_the_search_for_an_address_reads_no_deliveries_but_the_skipped(mei: User) -> None:
+    searches: list[tuple[str, Any]] = []
+
+    def noting(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("SELECT") and "skip_reason" in sql:
+            searches.append((sql, params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(noting):
+        close_account(user_id=mei.pk, reason=REQUESTED)
+
+    (search,) = searches
+    assert "delivery_skipped" in plan_of(*search)
+
+
+@transaction.atomic
+def plan_of(sql: str, params: Any) -> str:
+    """Return how the database reads what a query asks for, where the tables are long."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SET LOCAL enable_seqscan = off")  # which is cheap while they are short
+            cursor.execute(f"EXPLAIN {sql}", params)
+        else:
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+        return "\n".join(str(row) for row in cursor.fetchall())
 
 
 def test_another_person_s_longer_address_stays(mei: User) -> None:

@@ -124,7 +124,8 @@ def test_a_second_delivery_is_told(world: User) -> None:
         again.pk = None
         again.save(force_insert=True)
 
-        assert broken() == {"I8": ["events have several deliveries for one receiver and target"]}
+        said = "events have several deliveries for one receiver and target"
+        assert broken()["I8"] == [said]
 
 
 def test_a_delivery_that_nobody_comes_for_is_stuck(publish: Publish) -> None:
@@ -202,6 +203,62 @@ def test_a_delivery_that_went_ahead_of_its_lane_is_told(publish: Publish, drain:
 
     assert finding["id"] == "I10"
     assert finding["breaches"][0]["ids"] == [str(first.pk)]
+
+
+OVERTAKEN = "done deliveries were overtaken by a later one of their lane"
+
+
+def done_last(delivery: Delivery) -> None:
+    """Let a delivery be done after all others."""
+    Delivery.objects.filter(pk=delivery.pk).update(finished_at=Now() + timedelta(seconds=1))
+
+
+def three_done(publish: Publish, drain: Drain, *, age: timedelta) -> Delivery:
+    """Deliver three events of one key, of some time ago; return the delivery of the first."""
+    for number in range(3):
+        publish(number)
+    drain()
+    Event.objects.update(occurred_at=Now() - age)
+    return Delivery.objects.filter(receiver="probe.record").earliest("position")
+
+
+def test_done_deliveries_in_another_order_than_their_lanes_are_told(
+    publish: Publish, drain: Drain
+) -> None:
+    first = three_done(publish, drain, age=timedelta(minutes=1))
+    assert broken() == {}
+
+    done_last(first)
+
+    (finding,) = (i for i in check()["invariants"] if i["breaches"])
+    assert (finding["id"], finding["total"]) == ("I10", 1)
+    assert finding["breaches"][0]["what"] == OVERTAKEN
+    assert finding["breaches"][0]["ids"] == [str(first.pk)]
+
+
+def test_what_may_have_been_committed_later_was_not_overtaken(
+    publish: Publish, drain: Drain
+) -> None:
+    done_last(three_done(publish, drain, age=timedelta(seconds=5)))
+
+    # One writer at a time commits in the order of the positions.
+    assert broken() == ({"I10": [OVERTAKEN]} if connection.vendor == "sqlite" else {})
+
+
+def test_a_replayed_delivery_may_be_done_last(publish: Publish, drain: Drain) -> None:
+    first = three_done(publish, drain, age=timedelta(minutes=1))
+    replay(Selection(state=DeliveryState.DONE, event_id=first.event_id))
+    drain()
+
+    assert broken() == {}
+
+
+def test_times_of_a_clock_that_was_set_back_tell_nothing(publish: Publish, drain: Drain) -> None:
+    three_done(publish, drain, age=timedelta(minutes=1))
+    last = Delivery.objects.filter(receiver="probe.record").latest("position")
+    Delivery.objects.filter(pk=last.pk).update(finished_at=Now() - timedelta(hours=1))
+
+    assert broken() == {}
 
 
 def test_a_receiver_is_owed_what_came_since_it_was_seen(publish: Publish, drain: Drain) -> None:

@@ -428,7 +428,7 @@ _ALL = (
         "lane-goes-on-after-a-failure",
         {"events.delivery.drain._lane": _lane_of_its_own},
         "order_behind_a_failure",
-        "order: ",
+        "I10: done deliveries were overtaken",
     ),
     Bug(
         "dead-letter-does-not-hold-its-lane",

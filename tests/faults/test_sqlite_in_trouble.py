@@ -9,7 +9,9 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from django.db import DatabaseError, connection
+from django.core.cache import cache
+from django.db import DatabaseError, OperationalError, connection
+from pytest_django import Settings
 from rest_framework.test import APIClient
 
 from accounts.models import User
@@ -97,6 +99,40 @@ def test_a_database_locked_for_too_long_is_a_503_and_nothing_is_stored(
     assert accepted.status_code == 201
     drain_everything()
     assert check_everything() == []
+
+
+@pytest.mark.parametrize("locked", [locked_by_another_program, locked_by_another_process])
+@pytest.mark.parametrize(
+    "path", ["/api/v1/registrations/", "/api/v1/tokens/", "/accounts/signup/", "/accounts/login/"]
+)
+def test_what_can_not_be_counted_is_not_too_much(
+    path: str, locked: Any, client: APIClient, settings: Settings
+) -> None:
+    settings.ACCOUNT_RATE_LIMITS = {}  # those of the library, as outside of tests
+    person = {"email": "b@example.com", "password": PASSWORD}
+    form = {**person, "login": person["email"], "password1": PASSWORD}
+
+    with locked():
+        if path.startswith("/api/"):
+            refused = client.post(path, person)
+        else:
+            refused = client.post(path, form, format="multipart")
+
+    assert (refused.status_code, bool(refused["Retry-After"])) == (503, True)
+
+
+def test_limits_are_not_lifted_in_a_full_database() -> None:
+    _pragma(f"max_page_count = {_pragma('page_count')}")
+    try:
+        with pytest.raises(OperationalError):
+            count_something_long()
+    finally:
+        _pragma(f"max_page_count = {NO_LIMIT}")
+
+
+def count_something_long() -> None:
+    """Store what needs pages of its own."""
+    cache.set("counter", "x" * 100_000)
 
 
 def test_a_full_database_refuses_sign_ups_whole_and_takes_them_when_there_is_space(

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
@@ -93,7 +94,7 @@ def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> None:
         ("create_token", "201 400 401 403 406 413 415 429 503"),
         ("redeem_coupon", "201 400 401 403 404 406 409 413 415 422 429 503"),
         ("receive_risk_decision", "202 400 401 406 409 413 415 422 503"),
-        ("create_endpoint", "201 400 401 403 406 413 415 503"),
+        ("create_endpoint", "201 400 401 403 406 409 413 415 422 503"),
         ("delete_endpoint", "204 401 403 404 406 503"),
     ],
 )
@@ -103,12 +104,30 @@ def test_every_status_is_named(schema: dict[str, Any], name: str, statuses: str)
     assert sorted(described) == statuses.split()
 
 
+@pytest.mark.django_db
+def test_a_call_that_is_described_without_a_body_takes_none(
+    schema: dict[str, Any], api_client: APIClient
+) -> None:
+    api_client.force_authenticate(User.objects.create_superuser("staff@example.com", "irrelevant"))
+    bodiless = [
+        path
+        for path, item in schema["paths"].items()
+        if "post" in item and "requestBody" not in item["post"]
+    ]
+
+    assert len(bodiless) == 4
+    for path in bodiless:
+        answer = api_client.post(path.format(id=uuid4(), entry_id=uuid4()), {"amount": 1})
+        told = [(error["pointer"], error["code"]) for error in answer.json()["errors"]]
+        assert (answer.status_code, told) == (400, [("/amount", "unknown_field")]), path
+
+
 def test_a_key_is_described_where_it_is_taken_and_only_there(schema: dict[str, Any]) -> None:
     operations = operations_of(schema)
 
-    for name in ("register", "redeem_coupon", "test_endpoint"):
+    for name in ("register", "redeem_coupon", "create_endpoint", "replay_endpoint"):
         assert parameter(operations[name], KEY), name
-    for name in ("create_token", "create_endpoint", "rotate_endpoint_secret", "replay_endpoint"):
+    for name in ("create_token", "delete_token", "change_endpoint", "endpoints"):
         assert parameter(operations[name], KEY) is None, name
 
 

@@ -6,13 +6,18 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
+from django.db import transaction
 from django.utils import timezone
 from rest_framework.test import APIClient
 
 from accounts.models import User
+from accounts.signals import UserRegistered, user_registered
+from api.models import IdempotentAnswer
+from events.models import Delivery
 from relay.endpoints import DEFAULT_SCHEDULE_S, Endpoint
 from relay.sealing import unseal
 from tests.conftest import Drain
+from tests.registrations import make_person
 from tests.relay.conftest import Register, Subscribe
 from tests.relay.partner import Partner
 
@@ -41,6 +46,57 @@ def staff() -> APIClient:
     """Return a client that may do everything to endpoints."""
     actions = ("view", "add", "change", "delete", "replay")
     return client_with(*[f"{action}_endpoint" for action in actions])
+
+
+KEY: Any = {"HTTP_IDEMPOTENCY_KEY": "the-same"}
+
+
+def test_an_endpoint_is_created_once_and_its_secret_kept_sealed(staff: APIClient) -> None:
+    first, again = staff.post(URL, VALID, **KEY), staff.post(URL, VALID, **KEY)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    assert again["Idempotent-Replayed"] == "true"
+    assert "no-store" in again["Cache-Control"]
+    assert Endpoint.objects.count() == 1
+    kept = IdempotentAnswer.objects.get().body
+    assert first.json()["secret"] not in kept
+    assert "CRM" not in kept
+
+
+def test_a_refused_endpoint_can_be_corrected_under_its_key(staff: APIClient) -> None:
+    refused = staff.post(URL, {**VALID, "url": "gopher://crm.example.com/"}, **KEY)
+    corrected = staff.post(URL, VALID, **KEY)
+
+    assert (refused.status_code, corrected.status_code) == (400, 201)
+
+
+def test_a_secret_is_rotated_once_under_a_key(staff: APIClient) -> None:
+    url = f"{URL}{staff.post(URL, VALID).json()['id']}/secret/"
+
+    first, again = staff.post(url, **KEY), staff.post(url, **KEY)
+
+    assert again.json() == first.json()
+    assert unseal(Endpoint.objects.get().sealed_secret) == first.json()["secret"]
+
+
+def test_a_span_is_replayed_once_under_a_key(staff: APIClient) -> None:
+    url = f"{URL}{staff.post(URL, VALID).json()['id']}/replay/"
+    make_event()
+
+    first = staff.post(url, {"since": "2026-01-01T00:00:00Z"}, **KEY)
+    make_event()
+    again = staff.post(url, {"since": "2026-01-01T00:00:00Z"}, **KEY)
+
+    assert (first.json(), again.json()) == ({"replayed": 1}, {"replayed": 1})
+    assert Delivery.objects.filter(receiver="relay.send").count() == 1
+
+
+def make_event() -> None:
+    """Publish a registration."""
+    person = make_person()
+    with transaction.atomic():
+        user_registered.publish(UserRegistered(user_id=person.pk, inviter_id=None))
 
 
 def test_an_endpoint_is_created_and_its_secret_shown_this_once(staff: APIClient) -> None:
@@ -225,4 +281,5 @@ def test_an_endpoint_that_is_not_there_is_not_found(staff: APIClient, path: str)
     url = f"{URL}019ab5d2-7c1e-7b60-9d0f-0c8f5f6f3f10/{path}"
     method = staff.get if path in {"", "attempts/"} else staff.post
 
-    assert method(url, {"since": timezone.now().isoformat()}).status_code == 404
+    span = {"since": timezone.now().isoformat()} if path == "replay/" else {}
+    assert method(url, span).status_code == 404
