@@ -29,6 +29,7 @@ class RewardRuleAdmin(StaffAdmin[RewardRule]):
 
     list_display = (*FROZEN_FIELDS, "active_until")
     list_filter = ("kind",)
+    sortable_by = ("kind", "version", "active_from", "active_until")
     readonly_fields = ("id", "created_at")
     actions = ("new_version",)
 
@@ -169,7 +170,7 @@ class PointsAccountAdmin(PersonalAdmin):
 class EntryAdmin(PersonalAdmin):
     """The ledger, newest first."""
 
-    people = ("account__user",)
+    people = ("account",)  # its key is the user's
     list_display = (
         "id",
         "account_user",

@@ -137,7 +137,8 @@ def _links(request: HttpRequest, group: Group) -> Iterator[dict[str, Any]]:
     for entry in group.entries:
         if isinstance(entry, Page):
             if request.user.has_perms(entry.rights):
-                yield _link(request, entry.title, entry.icon, reverse(entry.name)) | {"about": entry.about}
+                link = _link(request, entry.title, entry.icon, reverse(entry.name))
+                yield link | {"about": entry.about}
         elif (model := _shown(request, entry.model)) is not None:
             options = model._meta
             address = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
