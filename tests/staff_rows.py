@@ -1,5 +1,6 @@
 """Rows for every list of the admin, as many as a test wants."""
 
+import re
 from itertools import count
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,8 @@ from tests.coupons.factories import make_campaign, make_coupon, publish_registra
 from tests.points.factories import make_account, make_decision, make_entry, make_rule
 from tests.registrations import make_people, make_person, refer
 
+# What the admin's policy refuses: styles and scripts that are written into a page.
+WRITTEN = re.compile(r"<style|\sstyle=|<script(?![^>]*\ssrc=)|\son[a-z]+=", re.IGNORECASE)
 _numbers = count(1)
 
 
