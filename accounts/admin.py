@@ -17,13 +17,16 @@ from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 
-from accounts import mfa, risk, second_factor, services
+from accounts import mfa, names, risk, second_factor, services
 from accounts.closing import CloseReason, close_account
 from accounts.models import (
     AccountStatus,
+    Consent,
     ProcessedEvent,
     Referral,
     RiskSignal,
@@ -91,6 +94,7 @@ class UserAdmin(DjangoUserAdmin[User]):
         "id",
         "email",
         "email_canonical",
+        "display_name",
         "referral_code",
         "status",
         "created_at",
@@ -99,9 +103,23 @@ class UserAdmin(DjangoUserAdmin[User]):
         "last_login",
         "is_returning",
         "noticed",
+        "agreed_to",
     )
     fieldsets = (
-        (None, {"fields": ("id", "email", "email_canonical", "password", "language")}),
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    "email",
+                    "email_canonical",
+                    "display_name",
+                    "password",
+                    "language",
+                    "agreed_to",
+                )
+            },
+        ),
         (
             _("State"),
             {"fields": ("status", "is_active", "is_returning", "noticed", "referral_code")},
@@ -110,12 +128,17 @@ class UserAdmin(DjangoUserAdmin[User]):
         (_("Permissions"), {"fields": _RIGHTS}),
     )
     change_password_form = PasswordForm
-    actions = ("flag", "clear", "close", "close_as_fraud", "reset_second_factor")
+    actions = ("flag", "clear", "close", "close_as_fraud", "take_name_off", "reset_second_factor")
 
     @admin.display(description=_("noticed at the sign-up"))
     def noticed(self, user: User) -> str:
         """Return the risk signals that tell something, the weightiest first."""
         return _in_words(risk.signals_of(user.pk).order_by("-weight"))
+
+    @admin.display(description=_("terms agreed to"))
+    def agreed_to(self, user: User) -> str:
+        """Return which versions of the terms the person agreed to, and when, the latest first."""
+        return format_html_join(mark_safe("<br>"), "{}", ((c,) for c in user.consents.all())) or "-"
 
     def has_flag_permission(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may flag and clear accounts."""
@@ -149,6 +172,24 @@ class UserAdmin(DjangoUserAdmin[User]):
         title = _("Close accounts for good, and void their referrals")
         return self._change(
             request, queryset, "close_as_fraud", title, close_account, CloseReason.FRAUD
+        )
+
+    @admin.action(description=_("Take the name off the selected accounts"), permissions=["flag"])
+    def take_name_off(
+        self, request: HttpRequest, queryset: QuerySet[User]
+    ) -> TemplateResponse | None:
+        """Take away names that nobody should read who follows an invite link."""
+
+        def change(user: User, note: str) -> bool:
+            _require_superuser_for_staff(request, user)
+            if not user.display_name:
+                return False
+            names.set_name(user_id=user.pk, name="")
+            return True
+
+        title = _("Take the name off")
+        return apply_to_each(
+            self, request, queryset, action="take_name_off", title=str(title), change=change
         )
 
     def has_reset_permission(self, request: HttpRequest) -> bool:
@@ -308,6 +349,25 @@ class StatusChangeAdmin(PersonalAdmin):
 
     def find(self, queryset: QuerySet[StatusChange], term: str) -> QuerySet[StatusChange]:
         """Return the changes of an account's id or address."""
+        try:
+            return queryset.filter(user=UUID(term))
+        except ValueError:
+            return queryset.filter(user__email=term.lower())
+
+
+@admin.register(Consent)
+class ConsentAdmin(PersonalAdmin):
+    """Who agreed to which version of the terms, when and where."""
+
+    list_display = ("user", "version", "channel", "language", "agreed_at")
+    list_filter = ("channel", "language")
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    search_help_text = _("Id of the user, or e-mail address; whole")
+    actions = None
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of a person. They have no id that anybody would have at hand."""
         try:
             return queryset.filter(user=UUID(term))
         except ValueError:

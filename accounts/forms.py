@@ -11,9 +11,13 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
-from accounts import emails, limits, services
-from accounts.models import User
+from accounts import emails, limits, names, services, terms
+from accounts.consents import Channel
+from accounts.models import NAME_LENGTH, User
 
+TERMS_CHANGED = _(
+    "The terms have changed while this page was open. Have a look at them, then sign up again."
+)
 WRONG_PASSWORD = _("This is not your password.")
 
 # The service's names for what is typed, and this form's.
@@ -40,6 +44,7 @@ class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth is 
 
     # What `try_save` did; None where it did nothing that may be told.
     registration: services.Registration | None = None
+    agreed: terms.Agreed | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,6 +57,18 @@ class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth is 
         """Leave it to the service, which must not answer known addresses any faster."""
         return value
 
+    def clean(self) -> dict[str, Any]:
+        """Refuse an agreement to terms that changed while the page was open.
+
+        The page says which it showed. Not a field: shown again, it says what counts by then.
+        """
+        cleaned: dict[str, Any] = super().clean()
+        try:
+            self.agreed = terms.agreed(Channel.PAGE, shown=self.data.get("terms_version"))
+        except terms.Outdated:
+            self.add_error(None, forms.ValidationError(TERMS_CHANGED, code="terms_outdated"))
+        return cleaned
+
     def try_save(self, request: HttpRequest) -> tuple[User | None, HttpResponse | None]:
         """Register. Returns the user, or the answer that does not tell a known address.
 
@@ -63,6 +80,7 @@ class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth is 
                 password=self.cleaned_data["password1"],
                 referral_code=self.cleaned_data["referral_code"],
                 language=get_language() or "",
+                agreed=self.agreed,
                 client=limits.client_of(request),
             )
         except services.EmailTaken:
@@ -106,6 +124,21 @@ def _ask_for_address(field: forms.Field) -> None:
     """Call it on every page what the sign-up calls it, once."""
     field.label = _("E-mail address")
     field.widget.attrs.pop("placeholder", None)
+
+
+class NameForm(forms.Form):
+    """The name by which the people whom somebody invites know them."""
+
+    display_name = forms.CharField(
+        label=_("Your name"),
+        required=False,
+        help_text=_("A first name is enough. Leave it empty, and nobody is named."),
+        widget=forms.TextInput(attrs={"autocomplete": "given-name", "maxlength": NAME_LENGTH}),
+    )
+
+    def clean_display_name(self) -> str:
+        """Return the name as it is stored."""
+        return names.clean_name(self.cleaned_data["display_name"])
 
 
 class ClosingForm(forms.Form):

@@ -19,6 +19,7 @@ import codes
 from coupons.benefits import BENEFIT_FIELDS
 from coupons.bulk_issues import RowOutcome
 from coupons.bulk_issuing import progress_of
+from coupons.campaign_form import FIELDS, CampaignForm
 from coupons.campaign_pages import CampaignPages
 from coupons.display import describe_benefit, format_money
 from coupons.funnel import Steps, days_of, funnels_of
@@ -80,8 +81,16 @@ class CampaignAdmin(CampaignPages):
     show_full_result_count = False
     readonly_fields = ("id", "status", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
+    form = CampaignForm
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("id", "name", "description", "terms", "status")}),
+        (
+            _("Translations"),
+            {
+                "fields": tuple(FIELDS),
+                "description": _("Who reads in that language gets these texts instead."),
+            },
+        ),
         (
             _("Who and when"),
             {

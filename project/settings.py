@@ -291,8 +291,14 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True  # of changes to how one logs in
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
-if RATE_LIMITS == "off":
-    ACCOUNT_RATE_LIMITS = False
+# Referral codes of nobody, in links that one client follows. They name people: not to be guessed.
+ACCOUNT_RATE_LIMITS: Any = {"invitation": "10/m/ip,50/d/ip"} if RATE_LIMITS != "off" else False
+
+# What people agree to when they sign up. Another version, and everybody is asked anew.
+TERMS_VERSION = env.str("TERMS_VERSION", default="sample-1")
+TERMS_URL = env.str("TERMS_URL", default="")  # "{language}" in it is the reader's: en, zh-hans
+PRIVACY_URL = env.str("PRIVACY_URL", default="")
+TERMS_DIR = env.str("TERMS_DIR", default="")  # of terms.en.html, privacy.zh-hans.html, …
 
 STAFF_MFA = env.str("STAFF_MFA", default="optional")  # or "required"
 MFA_ADAPTER = "accounts.mfa.MFAAdapter"
