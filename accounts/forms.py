@@ -1,5 +1,6 @@
 """The forms of signing up and logging in, which look like allauth's, and of closing an account."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from allauth.account import forms as allauth_forms
@@ -49,9 +50,8 @@ class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth is 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         _ask_for_address(self.fields["email"])
-        password = self.fields["password1"]
-        password.error_messages["required"] = _("Choose a password.")
-        password.widget.attrs.pop("placeholder", None)  # its label says it
+        self.fields["password1"].error_messages["required"] = _("Choose a password.")
+        _guide(self.fields["password1"])
 
     def validate_unique_email(self, value: str) -> str:
         """Leave it to the service, which must not answer known addresses any faster."""
@@ -112,6 +112,32 @@ class AddEmailForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
         _ask_for_address(self.fields["email"])
 
 
+class ChangePasswordForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc]
+    """Another password, by whoever knows the one that counts now."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["oldpassword"].label = _("Current password")
+        self.fields["oldpassword"].widget.attrs.pop("placeholder", None)
+        _ask_for_new_password(self.fields)
+
+
+class SetPasswordForm(allauth_forms.SetPasswordForm):  # type: ignore[misc]
+    """A password for an account that has none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _ask_for_new_password(self.fields)
+
+
+class ResetPasswordKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
+    """Another password, by whoever followed the link in a mail."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _ask_for_new_password(self.fields)
+
+
 class ResetPasswordForm(allauth_forms.ResetPasswordForm):  # type: ignore[misc]
     """The e-mail address of whoever forgot the password."""
 
@@ -123,6 +149,22 @@ class ResetPasswordForm(allauth_forms.ResetPasswordForm):  # type: ignore[misc]
 def _ask_for_address(field: forms.Field) -> None:
     """Call it on every page what the sign-up calls it, once."""
     field.label = _("E-mail address")
+    field.widget.attrs.pop("placeholder", None)
+
+
+def _ask_for_new_password(fields: Mapping[str, forms.Field]) -> None:
+    fields["password1"].label = _("New password")
+    fields["password2"].label = _("New password, once more")
+    fields["password2"].widget.attrs.pop("placeholder", None)
+    _guide(fields["password1"])
+
+
+def _guide(field: forms.Field) -> None:
+    """Say in one sentence what a password must be; the label says the rest."""
+    field.help_text = _(
+        "At least %(least)d, at most %(most)d characters. Common ones are refused, and those that "
+        "resemble your address."
+    ) % {"least": settings.PASSWORD_MIN_LENGTH, "most": settings.PASSWORD_MAX_LENGTH}
     field.widget.attrs.pop("placeholder", None)
 
 

@@ -91,7 +91,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         help_text=_("What the spellings of one person's address share. Not unique."),
     )
     display_name = models.CharField(
-        _("name"),
+        _("display name"),
         max_length=NAME_LENGTH,
         blank=True,
         default="",

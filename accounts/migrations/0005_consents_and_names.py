@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 default="",
                 help_text="Whoever opens the invite link sees it. Empty: nobody is named.",
                 max_length=40,
-                verbose_name="name",
+                verbose_name="display name",
             ),
         ),
         migrations.CreateModel(
