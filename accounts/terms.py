@@ -66,9 +66,12 @@ def latest_of(user_id: UUID) -> Consent | None:
 
 
 def are_to_be_agreed_to(user: User) -> bool:
-    """Tell whether the terms that count now are still to be put to a person."""
-    if user.registered_at is None:
-        return False  # staff who never signed up
+    """Tell whether the terms that count now are still to be put to a person.
+
+    The sample is put to nobody who has an account, nor is anything to staff who never signed up.
+    """
+    if user.registered_at is None or settings.TERMS_VERSION == SAMPLE_VERSION:
+        return False
     return not Consent.objects.filter(user=user, version=settings.TERMS_VERSION).exists()
 
 
@@ -97,7 +100,9 @@ def text_of(document: Document) -> SafeString:
     if settings.TERMS_DIR:
         text = file_of(document, language).read_text(encoding="utf-8")
         return mark_safe(text)  # noqa: S308  # written by whoever runs the site
-    return render_to_string(f"legal/{document}.{language}.html")
+    return render_to_string(
+        [f"legal/{document}.{code}.html" for code in (language, settings.LANGUAGE_CODE)]
+    )
 
 
 def file_of(document: Document, language: str) -> Path:

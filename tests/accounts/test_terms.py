@@ -156,6 +156,14 @@ def test_staff_who_never_signed_up_are_asked_nothing(client: Client) -> None:
     assert not terms.are_to_be_agreed_to(staff)
 
 
+def test_the_sample_is_put_to_nobody_who_has_an_account(
+    register: Register, settings: Settings
+) -> None:
+    settings.TERMS_VERSION = terms.SAMPLE_VERSION
+
+    assert not terms.are_to_be_agreed_to(register().user)
+
+
 def test_agreeing_takes_a_login_and_a_form(client: Client, register: Register) -> None:
     assert client.post("/accounts/terms/").status_code == 302
     client.force_login(register().user)
