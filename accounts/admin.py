@@ -15,16 +15,19 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
 import codes
-from accounts import mfa, risk, second_factor, services
+from accounts import mfa, names, risk, second_factor, services
 from accounts.browsers import describe
 from accounts.closing import CloseReason, close_account
 from accounts.models import (
     AccountStatus,
+    Consent,
     ProcessedEvent,
     Referral,
     RiskSignal,
@@ -93,6 +96,7 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
         "id",
         "email",
         "email_canonical",
+        "display_name",
         "referral_code",
         "status",
         "created_at",
@@ -101,9 +105,23 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
         "last_login",
         "is_returning",
         "noticed",
+        "agreed_to",
     )
     fieldsets = (
-        (None, {"fields": ("id", "email", "email_canonical", "password", "language")}),
+        (
+            None,
+            {
+                "fields": (
+                    "id",
+                    "email",
+                    "email_canonical",
+                    "display_name",
+                    "password",
+                    "language",
+                    "agreed_to",
+                )
+            },
+        ),
         (
             _("State"),
             {"fields": ("status", "is_active", "is_returning", "noticed", "referral_code")},
@@ -113,7 +131,7 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     )
     form = UserChangeForm
     change_password_form = PasswordForm
-    actions = ("flag", "clear", "close", "close_as_fraud", "reset_second_factor")
+    actions = ("flag", "clear", "close", "close_as_fraud", "take_name_off", "reset_second_factor")
 
     def find(self, queryset: QuerySet[User], term: str) -> QuerySet[User]:
         """Return the accounts of an address, a beginning of one, an id or a referral code."""
@@ -129,6 +147,11 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     def noticed(self, user: User) -> str:
         """Return the risk signals that tell something, the weightiest first."""
         return _in_words(risk.signals_of(user.pk).order_by("-weight"))
+
+    @admin.display(description=_("terms agreed to"))
+    def agreed_to(self, user: User) -> str:
+        """Return which versions of the terms the person agreed to, and when, the latest first."""
+        return format_html_join(mark_safe("<br>"), "{}", ((c,) for c in user.consents.all())) or "-"
 
     def has_flag_permission(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may flag and clear accounts."""
@@ -162,6 +185,24 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
         title = _("Close accounts for good, and void their referrals")
         return self._change(
             request, queryset, "close_as_fraud", title, close_account, CloseReason.FRAUD
+        )
+
+    @admin.action(description=_("Take the name off the selected accounts"), permissions=["flag"])
+    def take_name_off(
+        self, request: HttpRequest, queryset: QuerySet[User]
+    ) -> TemplateResponse | None:
+        """Take away names that nobody should read who follows an invite link."""
+
+        def change(user: User, note: str) -> bool:
+            _require_superuser_for_staff(request, user)
+            if not user.display_name:
+                return False
+            names.set_name(user_id=user.pk, name="")
+            return True
+
+        title = _("Take the name off")
+        return apply_to_each(
+            self, request, queryset, action="take_name_off", title=str(title), change=change
         )
 
     def has_reset_permission(self, request: HttpRequest) -> bool:
@@ -324,6 +365,18 @@ class StatusChangeAdmin(PersonalAdmin):
     def find(self, queryset: QuerySet[StatusChange], term: str) -> QuerySet[StatusChange]:
         """Return the changes of an account's id or address."""
         return queryset.filter(user__in=ids_of(term))
+
+
+@admin.register(Consent)
+class ConsentAdmin(PersonalAdmin):
+    """Who agreed to which version of the terms, when and where."""
+
+    list_display = ("user", "version", "channel", "language", "agreed_at")
+    list_select_related = ("user",)
+    search_fields = ("user",)
+    search_help_text = _("Id of a user, or e-mail address; whole")
+    ordering = ("-pk",)
+    actions = None
 
 
 @admin.register(EmailAddress)

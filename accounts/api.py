@@ -1,5 +1,6 @@
 """Accounts over the API: register, get and give up a token, look at oneself."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,7 @@ from accounts.authentication import (
     second_factor_required,
 )
 from accounts.models import AccountStatus, User
+from accounts.terms_api import agreed_over_api
 from api.caching import no_store
 from api.fields import StrictCharField, StrictSerializer
 from api.idempotency import idempotent, is_about
@@ -62,6 +64,13 @@ class Registrations(APIView):
             allow_blank=True,
             allow_null=True,
             help_text="The code of whoever invited the person. A bad one never blocks.",
+        )
+        terms_version = StrictCharField(
+            required=False,
+            allow_blank=True,
+            allow_null=True,
+            help_text="Which terms the person was shown: `version` of `terms/`. Without it, those "
+            "that count now. That they were shown, and agreed to, is what calling this says.",
         )
 
     @extend_schema_serializer(component_name="Registration")
@@ -141,17 +150,18 @@ class Registrations(APIView):
             )
         except DjangoValidationError as error:
             raise serializers.ValidationError(serializers.as_serializer_error(error)) from None
-        return self._register(request, credentials, given.get("referral_code") or "")
+        return self._register(request, credentials, given)
 
     @idempotent
     def _register(
-        self, request: Request, credentials: services.Credentials, referral_code: str
+        self, request: Request, credentials: services.Credentials, given: Mapping[str, Any]
     ) -> Response:
         try:
             registration = services.register_with(
                 credentials=credentials,
-                referral_code=referral_code,
+                referral_code=given.get("referral_code") or "",
                 language=get_language() or "",
+                agreed=agreed_over_api(given.get("terms_version")),
                 caller=request.user if isinstance(request.user, User) else None,
                 client=limits.client_of(request._request),
             )

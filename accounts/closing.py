@@ -155,6 +155,7 @@ def _anonymise(user: User) -> None:
         is_active=False,  # ends the sessions
         email=emails.placeholder(user.pk),
         email_canonical=emails.placeholder(user.pk),
+        display_name="",
         password=make_password(None),
         last_login=None,
         is_staff=False,

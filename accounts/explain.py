@@ -8,6 +8,7 @@ from accounts import emails, risk, verification
 from accounts.closing import find_closed
 from accounts.models import (
     AccountStatus,
+    Consent,
     Referral,
     ReferralStatus,
     RiskSignal,
@@ -40,6 +41,7 @@ def tell(subject: Subject) -> Told:
         happened.append((referral.created_at, f"invited by account {referral.inviter_id}"))
     if user.registered_at is not None:
         happened.append((user.registered_at, "the registration was complete"))
+    happened += [(consent.agreed_at, _agreed(consent)) for consent in user.consents.all()]
     signals = list(risk.signals_of(user.pk))
     happened += [(signal.created_at, _noticed(signal)) for signal in signals]
     # A sign-up takes its moments in any order; nothing happened before there was an account.
@@ -62,6 +64,10 @@ def _changed(change: StatusChange) -> Fact:
         what = "the account, which was closed already, was found to be a fraud's"
     text = f"accounts: {what}{by} ({change.reason}{note})"
     return Fact(at=change.changed_at, text=text, event_id=change.event_id)
+
+
+def _agreed(consent: Consent) -> str:
+    return f"agreed to version {consent.version} of the terms ({consent.channel})"
 
 
 def _noticed(signal: RiskSignal) -> str:

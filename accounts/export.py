@@ -9,7 +9,7 @@ from allauth.usersessions.models import UserSession
 from knox.models import AuthToken
 
 from accounts import emails, queries, risk
-from accounts.models import Referral, StatusChange, User
+from accounts.models import Consent, Referral, StatusChange, User
 from accounts.queries import exporter
 
 MAX_INVITED = 1000  # the file, and what it takes to make it, stay small
@@ -17,7 +17,7 @@ MAX_INVITED = 1000  # the file, and what it takes to make it, stay small
 
 @exporter("account")
 def export(user_id: UUID) -> dict[str, Any]:
-    """Return the account, its addresses, tokens, invitations, history and risk signals."""
+    """Return the account, its addresses, tokens, invitations, history, consents and signals."""
     user = User.objects.get(pk=user_id)
     return {
         **_account(user),
@@ -42,6 +42,11 @@ def export(user_id: UUID) -> dict[str, Any]:
             .order_by("pk")
             .values("subject", "before", "after", "reason", "changed_at")
         ),
+        "consents": list(
+            Consent.objects.filter(user=user)
+            .order_by("pk")
+            .values("version", "channel", "language", "agreed_at")
+        ),
         "risk_signals": list(risk.signals_of(user_id).values("kind", "created_at", "expires_at")),
     }
 
@@ -51,6 +56,7 @@ def _account(user: User) -> dict[str, Any]:
     return {
         "id": str(user.pk),
         "email": user.email,
+        "display_name": user.display_name,
         "status": user.status,
         "language": user.language,
         "referral_code": user.referral_code,

@@ -8,6 +8,7 @@ from allauth.core.internal import ratelimit
 from django.core.cache import cache
 from django.http import HttpRequest
 
+INVITATION = "invitation"
 _APP = "allauth.account"
 
 
@@ -26,6 +27,17 @@ def consume_mail(request: HttpRequest, email: str) -> bool:
         ratelimit.consume(request, app=_APP, action="confirm_email", key=email, limit_get=True)
         is not None
     )
+
+
+def may_look_up_code(request: HttpRequest) -> bool:
+    """Tell whether this client named few enough referral codes of nobody. Writes nothing."""
+    rates = ratelimit.get_rates(app=_APP, action=INVITATION)
+    return not any(_wait(request, INVITATION, rate, None) > 0 for rate in rates)
+
+
+def count_code_of_nobody(request: HttpRequest) -> None:
+    """Count a look-up that found nobody: invite links are passed on, not guessed."""
+    ratelimit.consume(request, app=_APP, action=INVITATION, limit_get=True)
 
 
 def consume_code(request: HttpRequest, user_id: str) -> ratelimit.RateLimitUsage | None:
@@ -56,11 +68,12 @@ def seconds_to_wait(request: HttpRequest, action: str, key: str | None = None) -
 def longest_wait(request: HttpRequest) -> int:
     """Return after how many seconds this page request is allowed again; at least 1.
 
-    Which limit refused it is not told, so every one that it counts under is looked at.
+    Which limit refused it is not told, so every one that it counts under is looked at; that of
+    invitations refuses no page.
     """
     key = request.POST.get("email", "").strip().lower() or None
-    waits = (seconds_to_wait(request, action, key) for action in app_settings.RATE_LIMITS)
-    return max([1, *waits])
+    actions = app_settings.RATE_LIMITS.keys() - {INVITATION}
+    return max([1, *(seconds_to_wait(request, action, key) for action in actions)])
 
 
 def _code_key(user_id: str) -> str:

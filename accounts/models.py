@@ -14,8 +14,26 @@ from uuid_utils.compat import uuid7
 
 import codes
 from accounts import emails
+from accounts.append_only import AppendOnlyModel
+from accounts.consents import Consent
 from events.models import AbstractProcessedEvent
 
+__all__ = [
+    "AccountStatus",
+    "Consent",
+    "FormerAddress",
+    "ProcessedEvent",
+    "Referral",
+    "ReferralStatus",
+    "RiskSignal",
+    "RiskSignalKind",
+    "StatusChange",
+    "StatusSubject",
+    "User",
+    "UserManager",
+]
+
+NAME_LENGTH = 40  # of what the people somebody invites call them
 REFERRAL_CODE_LENGTH = 8  # 7 random characters (about 35 bits; a code is no secret) and the check
 
 
@@ -71,6 +89,14 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_index=True,
         editable=False,
         help_text=_("What the spellings of one person's address share. Not unique."),
+    )
+    display_name = models.CharField(
+        _("display name"),
+        max_length=NAME_LENGTH,
+        blank=True,
+        default="",
+        db_default="",  # a release that does not know it yet may insert rows
+        help_text=_("Whoever opens the invite link sees it. Empty: nobody is named."),
     )
     referral_code = models.CharField(
         _("referral code"),
@@ -237,13 +263,6 @@ NOTE_LENGTH = 200  # of what somebody wrote to explain it
 DIGEST_LENGTH = 64  # SHA-256 in hexadecimal
 
 
-class AppendOnly(Exception):
-    """Rows of a history are neither changed nor deleted."""
-
-    def __init__(self) -> None:
-        super().__init__(self.__doc__)
-
-
 class StatusSubject(models.TextChoices):
     """Whose status changed."""
 
@@ -254,7 +273,7 @@ class StatusSubject(models.TextChoices):
 FRAUD = "fraud"  # the reason of closing an account that voids its referrals, too
 
 
-class StatusChange(models.Model):
+class StatusChange(AppendOnlyModel):
     """The status of an account, or of a person's referral, was changed: when, by whom and why.
 
     From closed to closed: an account that its owner had closed was found to be a fraud's.
@@ -313,16 +332,6 @@ class StatusChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject} {self.before} → {self.after} ({self.reason})"
-
-    def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save a new row. Raises AppendOnly where it is stored already."""
-        if not self._state.adding:
-            raise AppendOnly
-        super().save(*args, **kwargs)
-
-    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Refuse. Raises AppendOnly."""
-        raise AppendOnly
 
 
 class FormerAddress(models.Model):

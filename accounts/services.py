@@ -17,12 +17,13 @@ from django.utils import timezone
 from knox.models import AuthToken
 
 import codes
-from accounts import emails, risk, second_factor, validators, verification
+from accounts import emails, risk, second_factor, terms, validators, verification
 from accounts.closing import formerly
 from accounts.locks import lock_account, lock_with_inviter
 from accounts.models import (
     REFERRAL_CODE_LENGTH,
     AccountStatus,
+    Consent,
     Referral,
     ReferralStatus,
     RiskSignal,
@@ -32,6 +33,7 @@ from accounts.models import (
 from accounts.referrals import decide, may_invite
 from accounts.signals import UserRegistered, user_registered
 from accounts.standing import AccountIsClosed
+from accounts.terms import Agreed
 
 _INSERT_ATTEMPTS = 3  # a fresh referral code collides about once in 10 million sign-ups
 
@@ -102,6 +104,7 @@ def register_with(
     credentials: Credentials,
     referral_code: str = "",
     language: str = "en",
+    agreed: Agreed | None = None,
     caller: User | None = None,
     client: str = "",
 ) -> Registration:
@@ -111,7 +114,8 @@ def register_with(
     `complete_registration` does. A bad referral code never blocks: the result says why it was not
     applied. `caller` is the logged-in account that asks, if any; its own code does not count.
     What is suspicious holds the inviter's reward back and nothing else; `client` is the network
-    address that the sign-up comes from.
+    address that the sign-up comes from. `agreed` says that the person agreed to the terms; None:
+    nobody asked them.
 
     Raises EmailTaken.
     """
@@ -128,7 +132,8 @@ def register_with(
         is_returning=formerly(address).exists(),
     )
     noticed = risk.notice(user=user, inviter=inviter, client=client)
-    referral = _insert(user, inviter, noticed)
+    consent = terms.consent_of(user, agreed, user.language) if agreed else None
+    referral = _insert(user, inviter, noticed, consent)
     if referral is not None and referral.status == ReferralStatus.VOIDED:
         inviter, reason = None, ReferralReason.INVITER_INACTIVE  # closed in the meantime
     return Registration(user=user, referral_applied=inviter is not None, referral_reason=reason)
@@ -199,10 +204,10 @@ def issue_token(*, user: User, passed_second_factor: bool = False) -> tuple[str,
     return token, stored.expiry
 
 
-def is_usable_code(referral_code: str) -> bool:
-    """Tell whether someone can be invited with this code at present."""
+def inviter_of(referral_code: str) -> User | None:
+    """Return whoever invites people with this code at present, or None."""
     inviter, _reason = _find_inviter(referral_code, "", None)
-    return inviter is not None
+    return inviter
 
 
 def _clean_credentials(email: str, password: str) -> str:
@@ -248,7 +253,9 @@ def _is_taken(address: str) -> bool:
     return bool(EmailAddress.objects.filter(email=address, verified=True).exists())
 
 
-def _insert(user: User, inviter: User | None, noticed: Sequence[RiskSignal]) -> Referral | None:
+def _insert(
+    user: User, inviter: User | None, noticed: Sequence[RiskSignal], consent: Consent | None
+) -> Referral | None:
     """Insert the account, again with another referral code where that one is taken.
 
     Raises EmailTaken where someone else registered the address in the meantime.
@@ -256,7 +263,7 @@ def _insert(user: User, inviter: User | None, noticed: Sequence[RiskSignal]) -> 
     for attempts_left in reversed(range(_INSERT_ATTEMPTS)):
         try:
             with transaction.atomic():
-                return _insert_rows(user, inviter, noticed)
+                return _insert_rows(user, inviter, noticed, consent)
         except IntegrityError as error:
             # `from None`: what PostgreSQL says after its first line quotes the row.
             if _is_taken(user.email):
@@ -268,11 +275,12 @@ def _insert(user: User, inviter: User | None, noticed: Sequence[RiskSignal]) -> 
 
 
 def _insert_rows(
-    user: User, inviter: User | None, noticed: Sequence[RiskSignal]
+    user: User, inviter: User | None, noticed: Sequence[RiskSignal], consent: Consent | None
 ) -> Referral | None:
     user.save(force_insert=True)
     EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=False)
     RiskSignal.objects.bulk_create(noticed)
+    Consent.objects.bulk_create([consent] if consent else [])
     suspicions = risk.suspicions(noticed)
     referral = _insert_referral(user, inviter, suspicions) if inviter else None
     if user.registered_at is not None:

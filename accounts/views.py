@@ -19,15 +19,17 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.functional import cached_property
+from django.utils.translation import get_language, gettext_lazy
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 import codes
-from accounts import emails, limits, queries, second_factor, services
+from accounts import emails, limits, names, queries, second_factor, services, terms
 from accounts.closing import CloseReason, close_account
-from accounts.forms import ClosingForm, SignupForm
+from accounts.consents import Channel
+from accounts.forms import ClosingForm, NameForm, SignupForm
+from accounts.invitations import Invitation, look_up
 from accounts.models import REFERRAL_CODE_LENGTH, User
 from accounts.services import ReferralReason
 
@@ -92,6 +94,45 @@ def account(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
+def name(request: HttpRequest) -> HttpResponse:
+    """Ask by which name a person invites others, and store it."""
+    user = cast(User, request.user)
+    form = NameForm(request.POST or None, initial={"display_name": user.display_name})
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "account/name.html", {"form": form})
+    names.set_name(user_id=user.pk, name=form.cleaned_data["display_name"])
+    messages.success(request, _("Your name is saved."))
+    return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+@require_safe
+def document(request: HttpRequest, which: terms.Document) -> HttpResponse:
+    """Show the terms or the privacy notice; where the site has its own page, lead there."""
+    url = terms.url_of(which)
+    if url != request.path:
+        return redirect(url)
+    context = {"text": terms.text_of(which), "which": which, "version": settings.TERMS_VERSION}
+    return render(request, "accounts/document.html", context)
+
+
+@login_required
+@require_POST
+def agree(request: HttpRequest) -> HttpResponse:
+    """Record that a person agrees to the terms that count now."""
+    user = cast(User, request.user)
+    try:
+        given = terms.agreed(Channel.PAGE, shown=request.POST.get("terms_version"))
+    except terms.Outdated:
+        messages.warning(request, _("The terms have changed once more. Have a look at them."))
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    terms.agree(user=user, given=given, language=get_language() or user.language)
+    messages.success(request, _("Thank you. You have agreed to the terms."))
+    return redirect(settings.LOGIN_REDIRECT_URL)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
 def close(request: HttpRequest) -> HttpResponse:
     """Say what closing the account means, and close it for whoever types its password."""
     if not limits.consume(request, "login"):  # as guessing passwords is limited there
@@ -121,17 +162,19 @@ class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typ
     """allauth's sign-up page, with the invitation that led here filled in."""
 
     def get_initial(self) -> dict[str, Any]:
-        """Fill in the code of a usable invitation."""
+        """Fill in the code of an invitation that may be usable."""
         initial: dict[str, Any] = super().get_initial()
-        if self.invitation and self.invitation_is_usable:
-            initial["referral_code"] = self.invitation
+        if self.invitation and self.invitation.is_usable:
+            initial["referral_code"] = self.invitation.code
         return initial
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Say whether an invitation led here and whether it can be used."""
+        """Say whose invitation led here, whether it can be used, and what is agreed to."""
         context: dict[str, Any] = super().get_context_data(**kwargs)
-        usable = self.invitation_is_usable
-        return {**context, "invitation": self.invitation, "invitation_is_usable": usable}
+        invitation = self.invitation
+        if invitation and context["form"].is_bound and not invitation.is_in(self.request.POST):
+            invitation = None  # the person took the code out, or typed another one
+        return {**context, "invitation": invitation, "terms_version": settings.TERMS_VERSION}
 
     def form_valid(self, form: SignupForm) -> HttpResponse:
         """Register. What the service refuses is shown in the form; what was typed is kept."""
@@ -144,17 +187,12 @@ class SignUpView(AllauthSignupView):  # type: ignore[misc]  # allauth is not typ
         return response
 
     @cached_property
-    def invitation(self) -> str:
-        """The code of the last invite link this browser followed, or ""."""
+    def invitation(self) -> Invitation | None:
+        """What the last invite link that this browser followed is worth, or None."""
         code: str | None = self.request.get_signed_cookie(
             INVITATION_COOKIE, default="", max_age=INVITATION_MAX_AGE_S
         )
-        return code or ""
-
-    @cached_property
-    def invitation_is_usable(self) -> bool:
-        """Whether that code can invite someone at present."""
-        return services.is_usable_code(self.invitation)
+        return look_up(self.request, code) if code else None
 
     def _refuse(self, form: SignupForm, refusal: Exception) -> HttpResponse:
         if isinstance(refusal, ValidationError):

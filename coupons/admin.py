@@ -21,6 +21,7 @@ import codes
 from coupons.benefits import BENEFIT_FIELDS
 from coupons.bulk_issues import RowOutcome
 from coupons.bulk_issuing import progress_of
+from coupons.campaign_form import FIELDS, CampaignForm
 from coupons.campaign_pages import CampaignPages
 from coupons.display import describe_benefit, format_money
 from coupons.funnel import Steps, days_of, funnels_of
@@ -72,8 +73,16 @@ class CampaignAdmin(CampaignPages):
     sortable_by = ("name", "current_status", "starts_at", "ends_at", "issued_of_stock")
     readonly_fields = ("id", "status", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
+    form = CampaignForm
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("id", "name", "description", "terms", "status")}),
+        (
+            _("Translations"),
+            {
+                "fields": tuple(FIELDS),
+                "description": _("Who reads in that language gets these texts instead."),
+            },
+        ),
         (
             _("Who and when"),
             {

@@ -67,7 +67,10 @@ class MyCoupons(generics.ListAPIView[Coupon]):
     class Output(serializers.ModelSerializer[Coupon]):
         """A coupon as its owner sees it."""
 
-        campaign = serializers.CharField(source="campaign.name", help_text="The campaign's name.")
+        campaign = serializers.CharField(
+            source="campaign.texts.name",
+            help_text="The campaign's name, by Accept-Language where it is translated.",
+        )
         state = serializers.SerializerMethodField()
         benefit = serializers.SerializerMethodField()
 

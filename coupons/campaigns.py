@@ -10,11 +10,12 @@ from django.core.validators import MaxValueValidator
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 from uuid_utils.compat import uuid7
 
 from coupons.benefits import Benefit
+from coupons.translations import NAME_LENGTH, Texts, texts_in, validate_translations
 
 MAX_VALID_DAYS = 3650
 MAX_STOCK = 2_000_000_000  # fits the column of every database
@@ -68,11 +69,19 @@ class Campaign(Benefit):
     """
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
-    name = models.CharField(_("name"), max_length=120)
+    name = models.CharField(_("name"), max_length=NAME_LENGTH)
     description = models.TextField(
         _("description"), blank=True, help_text=_("The offer in a sentence or two. Public.")
     )
     terms = models.TextField(_("terms"), blank=True, help_text=_("The small print. Public."))
+    translations = models.JSONField(
+        _("translations"),
+        default=dict,
+        db_default={},  # a release that does not know it yet may insert rows
+        blank=True,
+        validators=[validate_translations],
+        help_text=_("Name, description and terms in other languages."),
+    )
     trigger = models.CharField(_("trigger"), max_length=20, choices=Trigger)
     audience = models.CharField(
         _("audience"), max_length=20, choices=Audience, default=Audience.ALL
@@ -165,6 +174,12 @@ class Campaign(Benefit):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def texts(self) -> Texts:
+        """Name, description and terms in the reader's language."""
+        own = Texts(name=self.name, description=self.description, terms=self.terms)
+        return texts_in(get_language(), own=own, translations=self.translations)
 
     def covers(self, at: datetime) -> bool:
         """Tell whether a moment lies in the campaign's time. The end is exclusive."""

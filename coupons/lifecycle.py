@@ -20,8 +20,7 @@ from coupons.signals import (
     sold_out_retry_requested,
 )
 from coupons.states import EffectiveStatus, effective_status
-
-NAME_LENGTH = 120
+from coupons.translations import NAME_LENGTH
 
 
 @transaction.atomic

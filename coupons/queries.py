@@ -116,10 +116,11 @@ def _registration_campaigns(at: datetime, *, invited: bool) -> QuerySet[Campaign
 
 def _card(coupon: Coupon, now: datetime) -> CouponCard:
     state = coupon_state(coupon, at=now)
+    texts = coupon.campaign.texts
     return CouponCard(
         code=coupon.code,
-        campaign=coupon.campaign.name,
-        terms=coupon.campaign.terms,
+        campaign=texts.name,
+        terms=texts.terms,
         state=state.value,
         state_label=str(CouponState(state).label),
         benefit=describe_benefit(coupon),
@@ -130,11 +131,12 @@ def _card(coupon: Coupon, now: datetime) -> CouponCard:
 
 
 def _offer(campaign: Campaign) -> Offer:
+    texts = campaign.texts
     return Offer(
         campaign_id=campaign.pk,
-        name=campaign.name,
-        description=campaign.description,
-        terms=campaign.terms,
+        name=texts.name,
+        description=texts.description,
+        terms=texts.terms,
         benefit=describe_benefit(campaign),
         minimum=describe_minimum(campaign),
         ends_at=campaign.ends_at,

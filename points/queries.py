@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from events.models import Delivery
+from points.caps import Tally
 from points.ledger import Entry, EntryKind, Lot, PointsAccount
 from points.rewards import RewardReason, RewardRule, RuleKind
 
@@ -106,10 +107,26 @@ def undelivered_among(invitee_ids: Iterable[UUID]) -> set[UUID]:
 
 def points_per_invitation() -> int | None:
     """Return what inviting somebody who signs up now brings, or None where nothing does."""
+    rule = _rule_at(timezone.now())
+    return rule.points if rule else None
+
+
+def points_for_inviter(inviter_id: UUID) -> int | None:
+    """Return what this person gets for somebody who signs up now, or None.
+
+    None where no rule is active, and where the person has had all the rewards there are.
+    """
     now = timezone.now()
+    rule = _rule_at(now)
+    if rule is None or Tally([rule], [inviter_id], [now]).refusal(rule, inviter_id, now):
+        return None
+    return rule.points
+
+
+def _rule_at(at: datetime) -> RewardRule | None:
     rules = RewardRule.objects.filter(
-        Q(active_until__isnull=True) | Q(active_until__gt=now),
+        Q(active_until__isnull=True) | Q(active_until__gt=at),
         kind=RuleKind.REFERRAL,
-        active_from__lte=now,
+        active_from__lte=at,
     )
-    return rules.order_by("-version").values_list("points", flat=True).first()
+    return rules.order_by("-version").first()

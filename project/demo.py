@@ -11,7 +11,10 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts import services as accounts
+from accounts.consents import Channel
 from accounts.models import User
+from accounts.names import set_name
+from accounts.terms import agreed
 from coupons.campaigns import Audience, Campaign, CampaignStatus, Trigger
 from coupons.queries import WELCOME_RECEIVER
 from events.delivery import settle
@@ -25,6 +28,8 @@ from points.rewards import RewardRule, RuleKind
 STAFF_EMAIL = "admin@usher.test"
 _LEASE = timedelta(seconds=30)
 
+CHINESE = "zh-hans"
+
 WELCOME = "Welcome"
 INVITED = "Brought by a friend"
 SOLD_OUT = "The first two"
@@ -35,15 +40,16 @@ class Person:
     """Somebody of the demo, and the address of whoever invited them."""
 
     email: str
+    name: str
     inviter: str = ""
 
 
 # The last one's coupon is the dead delivery.
 PEOPLE = (
-    Person(email="mei@usher.test"),
-    Person(email="jonas@usher.test", inviter="mei@usher.test"),
-    Person(email="amara@usher.test", inviter="mei@usher.test"),
-    Person(email="li@usher.test", inviter="jonas@usher.test"),
+    Person(email="mei@usher.test", name="Mei"),
+    Person(email="jonas@usher.test", name="Jonas", inviter="mei@usher.test"),
+    Person(email="amara@usher.test", name="Amara", inviter="mei@usher.test"),
+    Person(email="li@usher.test", name="Li", inviter="jonas@usher.test"),
 )
 
 
@@ -62,6 +68,13 @@ def create_welcome_campaign() -> Campaign:
         WELCOME,
         description="Ten percent off your first order.",
         terms="One coupon per account. Not to be combined with other coupons.",
+        translations={
+            CHINESE: {
+                "name": "新人礼",
+                "description": "首单享九折。",
+                "terms": "每个账号限领一张，不可与其他优惠券同时使用。",
+            }
+        },
         basis_points=1000,
         cap=3000,
         min_spend=2000,
@@ -75,6 +88,7 @@ def create_invited_campaign() -> Campaign:
     return _campaign(
         INVITED,
         description="Five euros off, because a friend brought you here.",
+        translations={CHINESE: {"name": "朋友带你来", "description": "朋友带你来，立减五欧元。"}},
         audience=Audience.INVITED,
         amount=500,
         min_spend=2500,
@@ -88,6 +102,7 @@ def create_sold_out_campaign() -> Campaign:
     return _campaign(
         SOLD_OUT,
         description="Twenty euros off for the first two people who sign up.",
+        translations={CHINESE: {"name": "前两名", "description": "最先注册的两位立减二十欧元。"}},
         amount=2000,
         currency="EUR",
         stock=2,
@@ -212,7 +227,9 @@ def _register(person: Person) -> User:
         email=person.email,
         password=secrets.token_urlsafe(24),
         referral_code=inviter.referral_code if inviter else "",
+        agreed=agreed(Channel.PAGE),
     )
+    set_name(user_id=registration.user.pk, name=person.name)
     # Where addresses must be confirmed first, these count as confirmed.
     accounts.complete_registration(user_id=registration.user.pk)
     return registration.user

@@ -253,13 +253,16 @@ PASSWORD_HASHERS = (
 )
 if PRODUCTION and PASSWORD_HASHER != "argon2":  # noqa: S105
     raise ImproperlyConfigured("PASSWORD_HASHER may only be 'argon2' in production.")
-PASSWORD_MAX_LENGTH = 128
+PASSWORD_MIN_LENGTH, PASSWORD_MAX_LENGTH = 8, 128
 AUTH_PASSWORD_VALIDATORS = [
     {
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
         "OPTIONS": {"user_attributes": ["email"]},
     },
-    {"NAME": "accounts.validators.MinimumLengthValidator"},
+    {
+        "NAME": "accounts.validators.MinimumLengthValidator",
+        "OPTIONS": {"min_length": PASSWORD_MIN_LENGTH},
+    },
     {"NAME": "accounts.validators.MaximumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
@@ -284,6 +287,9 @@ ACCOUNT_FORMS = {
     "login": "accounts.forms.LoginForm",
     "add_email": "accounts.forms.AddEmailForm",
     "reset_password": "accounts.forms.ResetPasswordForm",
+    "reset_password_from_key": "accounts.forms.ResetPasswordKeyForm",
+    "change_password": "accounts.forms.ChangePasswordForm",
+    "set_password": "accounts.forms.SetPasswordForm",
 }
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -294,8 +300,14 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True  # of changes to how one logs in
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_LOGOUT_ON_GET = False
 ACCOUNT_SESSION_REMEMBER = True
-if RATE_LIMITS == "off":
-    ACCOUNT_RATE_LIMITS = False
+# Referral codes of nobody, in links that one client follows. They name people: not to be guessed.
+ACCOUNT_RATE_LIMITS: Any = {"invitation": "10/m/ip,50/d/ip"} if RATE_LIMITS != "off" else False
+
+# What people agree to when they sign up. Another version, and everybody is asked anew.
+TERMS_VERSION = env.str("TERMS_VERSION", default="sample-1")
+TERMS_URL = env.str("TERMS_URL", default="")  # "{language}" in it is the reader's: en, zh-hans
+PRIVACY_URL = env.str("PRIVACY_URL", default="")
+TERMS_DIR = env.str("TERMS_DIR", default="")  # of terms.en.html, privacy.zh-hans.html, …
 
 STAFF_MFA = env.str("STAFF_MFA", default="optional")  # or "required"
 MFA_ADAPTER = "accounts.mfa.MFAAdapter"

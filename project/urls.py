@@ -13,6 +13,7 @@ from project.deliveries_api import Deliveries, OneDelivery, ReplayDelivery, Skip
 from project.events_api import Events, OneEvent
 from project.receivers_api import PauseReceiver, Receivers, ResumeReceiver
 from project.referrals_api import MyReferrals
+from project.signup import InvitedSignUpView
 
 staff.guard(admin.site)
 
@@ -39,6 +40,7 @@ urlpatterns = [
     path("", views.landing, name="landing"),
     path("wallet/", views.wallet, name="wallet"),
     path("wallet/parts/", views.wallet_parts, name="wallet-parts"),
+    path("accounts/signup/", InvitedSignUpView.as_view(), name="account_signup"),
     path("", include("accounts.urls")),  # before allauth's: it replaces some of them
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),

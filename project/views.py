@@ -1,5 +1,6 @@
 """The pages that span apps: landing and wallet."""
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.shortcuts import redirect, render
@@ -8,6 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import conditional_page, require_safe
 
 from accounts.models import User
+from accounts.terms import are_to_be_agreed_to
 from coupons.queries import Offer, live_offer
 from points.queries import points_per_invitation
 from project.live import socket_path
@@ -38,7 +40,11 @@ def favicon(request: HttpRequest) -> HttpResponse:
 def wallet(request: HttpRequest) -> HttpResponse:
     """Show a person's coupons, points and invite link. With JavaScript it stays up to date."""
     person = _person(request)
-    context = {"wallet": wallet_of(person), "live_socket": socket_path(request)}
+    context = {
+        "wallet": wallet_of(person),
+        "live_socket": socket_path(request),
+        "new_terms": settings.TERMS_VERSION if are_to_be_agreed_to(person) else "",
+    }
     return render(request, "project/wallet.html", context)
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.apps import apps
+from django.conf import settings
 from rest_framework.test import APIClient
 from standardwebhooks.webhooks import Webhook
 
@@ -66,6 +67,8 @@ class World:
         bodies: dict[str, dict[str, Any]] = {
             "post api-registrations": account,
             "post api-tokens": account | {"email": self.owner.email},
+            "post api-my-terms": {"version": settings.TERMS_VERSION},
+            "put api-name": {"display_name": "Mei"},
             "post api-close": {"password": PASSWORD},
             "post api-coupon-validate": {"order_amount": 4990},
             "post api-coupon-redeem": order,

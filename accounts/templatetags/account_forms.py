@@ -5,7 +5,21 @@ from typing import Any
 from django import template
 from django.forms import BaseForm
 
+from accounts.terms import Document, url_of
+
 register = template.Library()
+
+
+@register.simple_tag
+def terms_url() -> str:
+    """Return where the terms are read in the reader's language."""
+    return url_of(Document.TERMS)
+
+
+@register.simple_tag
+def privacy_url() -> str:
+    """Return where the privacy notice is read in the reader's language."""
+    return url_of(Document.PRIVACY)
 
 
 @register.inclusion_tag("accounts/form_fields.html")

@@ -9,7 +9,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts import standing
-from accounts.models import AppendOnly, Referral, StatusChange, User
+from accounts.append_only import AppendOnly
+from accounts.models import Referral, StatusChange, User
 from accounts.standing import AccountIsClosed, clear_account, flag_account
 from events.models import Event
 from tests.accounts.conftest import Register, close

@@ -27,6 +27,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from accounts.models import User
+from accounts.names import set_name
 from tests.accounts.factors import recovery_codes, set_up_app
 from tests.conftest import Drain
 from tests.faults.world import PASSWORD, open_campaign_and_rule, register
@@ -72,10 +73,12 @@ EVERYONE = {
     "bad-reset-link": "/accounts/password/reset/key/1-x-y/",
     "out-of-use": "/accounts/inactive/",
     "not-found": "/nowhere/",
+    "terms": "/terms/",
 }
 OWN = {
     "wallet": "/wallet/",
     "account": "/accounts/",
+    "name": "/accounts/name/",
     "addresses": "/accounts/email/",
     "password": "/accounts/password/change/",
     "close": "/accounts/close/",
@@ -119,6 +122,7 @@ class World:
 def world(drain: Drain) -> Iterator[World]:
     """Run Usher with somebody who has one of everything, and somebody with a second factor."""
     owner = open_campaign_and_rule(drain)
+    set_name(user_id=owner.pk, name="Mei")  # whose invitation the refused sign-up is
     register("lin@example.com", owner)
     secured = register("amara@example.com")
     drain()

@@ -245,19 +245,19 @@ def _record_alone(signal: Any, data: Any, causes: Any) -> None:
         _record(signal, data, causes)
 
 
-def _insert_then_publish(user: Any, inviter: Any, noticed: Any) -> Any:
+def _insert_then_publish(user: Any, inviter: Any, *rows: Any) -> Any:
     published: list[UserRegistered] = []
     with mock.patch.object(user_registered, "publish", published.append):
-        referral = _insert(user, inviter, noticed)
+        referral = _insert(user, inviter, *rows)
     _publish_alone(published)
     return referral
 
 
-def _publish_then_insert(user: Any, inviter: Any, noticed: Any) -> Any:
+def _publish_then_insert(user: Any, inviter: Any, *rows: Any) -> Any:
     inviter_id = inviter.pk if inviter else None
     _publish_alone([UserRegistered(user_id=user.pk, inviter_id=inviter_id)])
     with mock.patch.object(user_registered, "publish"):
-        return _insert(user, inviter, noticed)
+        return _insert(user, inviter, *rows)
 
 
 def _publish_alone(data: Sequence[UserRegistered]) -> None:

@@ -25,6 +25,7 @@ OF_PAGES = {
     "coupons/bulk_issuing.py",
     "coupons/campaigns.py",
     "coupons/lifecycle.py",
+    "coupons/translations.py",
     "points/rewards.py",
 }
 # Refusals of services that the API makes before it asks them, or that only staff's pages meet.

@@ -47,7 +47,7 @@ TO_OTHERS = {
     "post api-receiver-pause": STAFF_ALONE,
     "post api-receiver-resume": STAFF_ALONE,
 }
-FOR_EVERYONE = {"post api-registrations", "post api-tokens"}
+FOR_EVERYONE = {"get api-terms", "post api-registrations", "post api-tokens"}
 UNSIGNED = {"webhook-signature": ""}  # of risk decisions: their only credential
 TAKES_NO_BODY = {
     "post api-redemption-rollback",
@@ -56,7 +56,7 @@ TAKES_NO_BODY = {
     "post api-endpoint-test",
 }
 OPTIONAL = {
-    "post api-registrations": {"referral_code"},
+    "post api-registrations": {"referral_code", "terms_version"},
     "post api-tokens": {"code"},
     "post api-endpoints": {"max_attempts", "schedule_s"},
     "patch api-endpoint": {"url", "event_types", "owner_email", "max_attempts", "schedule_s"}

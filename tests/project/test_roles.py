@@ -41,7 +41,9 @@ CHANGES = {
 ACTIONS = {
     "marketing": {"points.rewardrule": {"new_version"}},
     "support": {
-        "accounts.user": {"flag", "clear", "close", "close_as_fraud", "reset_second_factor"},
+        "accounts.user": {
+            *("flag", "clear", "close", "close_as_fraud", "take_name_off", "reset_second_factor")
+        },
         "accounts.referral": {"approve", "void"},
         "events.delivery": {"replay"},
     },

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("coupons", "0004_lists_and_stock"),
+        ("coupons", "0005_campaign_translations"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

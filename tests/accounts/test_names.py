@@ -1,0 +1,111 @@
+"""The name that invited people read: voluntary, harmless, and gone with the account."""
+
+import pytest
+from django.core.exceptions import ValidationError
+from django.test import Client
+from rest_framework.test import APIClient
+
+from accounts.closing import CloseReason, close_account
+from accounts.export import export
+from accounts.models import User
+from accounts.names import clean_name, set_name
+from tests.accounts.conftest import close
+
+pytestmark = pytest.mark.django_db
+
+NAME = "/api/v1/me/name/"
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored"),
+    [
+        ("Mei", "Mei"),
+        ("  Mei\n Lin ", "Mei Lin"),
+        ("美", "美"),
+        ("e\u0301mile", "émile"),
+        ("O’Neil-Smith", "O’Neil-Smith"),
+        ("J. R.", "J. R."),
+        ("می\u200cخواهم", "می\u200cخواهم"),
+        ("", ""),
+        ("   ", ""),
+        ("x" * 40, "x" * 40),
+    ],
+)
+def test_names_are_taken_as_people_write_them(typed: str, stored: str) -> None:
+    assert clean_name(typed) == stored
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [
+        ("x" * 41, "name_too_long"),
+        ("mei@example.com", "name_has_address"),
+        ("Win at evil.example", "name_has_address"),
+        ("https://x", "name_has_address"),
+        ("www.evil", "name_has_address"),
+        ("a/b", "name_has_address"),
+        ("\u202eieM", "name_invisible"),
+        ("Mei\x00", "name_invisible"),
+        ("Mei\u200b", "name_invisible"),
+        ("123", "name_without_letter"),
+        ("💥", "name_without_letter"),
+    ],
+)
+def test_what_would_lead_strangers_astray_is_refused(typed: str, code: str) -> None:
+    with pytest.raises(ValidationError) as refusal:
+        clean_name(typed)
+
+    assert refusal.value.code == code
+
+
+def test_a_person_sets_and_removes_the_name_on_a_page(client: Client, inviter: User) -> None:
+    client.force_login(inviter)
+
+    for typed in ["Mei", ""]:
+        answer = client.post("/accounts/name/", {"display_name": typed})
+        inviter.refresh_from_db()
+        assert (answer.status_code, inviter.display_name) == (302, typed)
+
+
+def test_a_refused_name_is_kept_to_be_mended(client: Client, inviter: User) -> None:
+    client.force_login(inviter)
+
+    page = client.post("/accounts/name/", {"display_name": "me@x.example"}).content.decode()
+
+    assert 'value="me@x.example"' in page
+    assert "A name has no addresses" in page
+    assert not User.objects.exclude(display_name="").exists()
+
+
+def test_the_page_is_for_whoever_is_logged_in(client: Client) -> None:
+    assert client.get("/accounts/name/")["Location"].startswith("/accounts/login/")
+
+
+def test_a_person_sets_the_name_over_the_api(api_client: APIClient, inviter: User) -> None:
+    api_client.force_authenticate(inviter)
+
+    answer = api_client.put(NAME, {"display_name": " Mei "})
+    refused = api_client.put(NAME, {"display_name": "mei@example.com"})
+    api_client.force_authenticate(User.objects.get())  # as the next request would
+
+    assert answer.json() == api_client.get(NAME).json() == {"display_name": "Mei"}
+    (error,) = refused.json()["errors"]
+    assert (refused.status_code, error["pointer"]) == (400, "/display_name")
+    assert error["code"] == "name_has_address"
+
+
+def test_the_name_is_given_out_and_gone_with_the_account(inviter: User) -> None:
+    set_name(user_id=inviter.pk, name="Mei")
+    assert export(inviter.pk)["display_name"] == "Mei"
+
+    close_account(user_id=inviter.pk, reason=CloseReason.REQUESTED)
+
+    assert User.objects.get(pk=inviter.pk).display_name == ""
+
+
+def test_a_closed_account_stays_nameless(inviter: User) -> None:
+    close(inviter)
+
+    set_name(user_id=inviter.pk, name="Mei")
+
+    assert User.objects.get(pk=inviter.pk).display_name == ""
