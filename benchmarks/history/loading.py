@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from benchmarks.history.deliveries import Deliveries
 from benchmarks.history.people import AMOUNT, CURRENCY, POINTS, People
-from benchmarks.history.rows import Rows, reset_sequences
+from benchmarks.history.rows import Rows, reset_sequences, vacuum
 from coupons.models import Campaign
 from events.models import Delivery, Event, ReceiverState
 from events.receivers import all_receivers
@@ -48,7 +48,7 @@ def load(
     """Insert a history of the last `days`, up to now. Deliveries: by default two for each event.
 
     The database is a migrated PostgreSQL. Rows that it has stay as they are. As in life, finished
-    deliveries of the older events have been pruned: that makes their number. It ends with ANALYZE.
+    deliveries of the older events have been pruned: that makes their number. It ends with VACUUM ANALYZE, as autovacuum would.
     """
     if connection.vendor != "postgresql":
         raise RuntimeError("A history is loaded by COPY: set DATABASE_URL to a PostgreSQL.")
@@ -120,8 +120,7 @@ def _settle(people: People, campaign: Campaign, keep_from: float) -> None:
                 name=receiver.name, defaults={"first_seen_at": pruned, "pruned_before": pruned}
             )
     reset_sequences()
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE")
+    vacuum()
 
 
 def _settle_balances(people: People) -> None:

@@ -74,12 +74,23 @@ class Rows:
     def copy(self) -> None:
         """Insert everything in one transaction, and begin anew."""
         with transaction.atomic(), connection.cursor() as cursor:
+            _spare_the_checks(cursor)
             for label, lines in self._lines.items():
                 if lines:
                     with cursor.copy(_statement(label)) as copy:
                         copy.write("\n".join(lines) + "\n")
                     self.inserted[label] += len(lines)
                     lines.clear()
+
+
+def _spare_the_checks(cursor: Any) -> None:
+    """Let foreign keys stand aside, for whom the server lets do so: every row names one there is.
+
+    What one row says of another is for `manage.py check_invariants` to find.
+    """
+    cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    if cursor.fetchone()[0]:
+        cursor.execute("SET LOCAL session_replication_role = replica")
 
 
 def _statement(label: str) -> str:
@@ -108,3 +119,10 @@ def reset_sequences() -> None:
     with connection.cursor() as cursor:
         for statement in connection.ops.sequence_reset_sql(no_style(), models):
             cursor.execute(statement)
+
+
+def vacuum() -> None:
+    """Do what autovacuum would have done by the time that a history has grown."""
+    tables = ", ".join(f'"{apps.get_model(label)._meta.db_table}"' for label in TABLES)
+    with connection.cursor() as cursor:
+        cursor.execute(f"VACUUM (ANALYZE) {tables}")
