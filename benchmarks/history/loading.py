@@ -48,7 +48,8 @@ def load(
     """Insert a history of the last `days`, up to now. Deliveries: by default two for each event.
 
     The database is a migrated PostgreSQL. Rows that it has stay as they are. As in life, finished
-    deliveries of the older events have been pruned: that makes their number. It ends with VACUUM ANALYZE, as autovacuum would.
+    deliveries of the older events have been pruned: that makes their number. What was loaded is
+    vacuumed and analysed, as it would have been by autovacuum.
     """
     if connection.vendor != "postgresql":
         raise RuntimeError("A history is loaded by COPY: set DATABASE_URL to a PostgreSQL.")
