@@ -20,6 +20,7 @@ from accounts.services import verification_is_mandatory
 from accounts.signals import user_registered
 from events.operations.story import Fact, Person, Remark, Subject, Told
 from events.operations.tellers import finder, teller
+from events.operations.wording import joined
 
 MAX_CHANGES = 50  # of one account: the newest
 
@@ -102,7 +103,9 @@ def _invitation(referral: Referral) -> Remark:
     if referral.status != ReferralStatus.FLAGGED:
         return Remark(text=text)
     waits = _("The inviter's reward waits.")
-    return Remark(text=f"{text} {waits}", do=_("Approve or void it in the admin, under Referrals."))
+    return Remark(
+        text=joined(text, waits), do=_("Approve or void it in the admin, under Referrals.")
+    )
 
 
 def _user(key: str) -> User | None:

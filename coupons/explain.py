@@ -14,6 +14,7 @@ from coupons.queries import WELCOME_RECEIVER
 from coupons.states import CouponState, coupon_state
 from events.operations.story import Fact, Remark, Subject, Told
 from events.operations.tellers import teller
+from events.operations.wording import joined
 
 MAX_DECISIONS = 50  # of one person: the newest
 MAX_REDEMPTIONS = 100
@@ -144,7 +145,7 @@ def _remark(decision: IssueDecision) -> Remark:
         else _("No coupon is owed by campaign “%(campaign)s”: %(reason)s.")
     ) % told
     sentence = SENTENCES[DecisionReason(decision.reason)]
-    return Remark(text=f"{text} {sentence}", event_id=decision.event_id)
+    return Remark(text=joined(text, str(sentence)), event_id=decision.event_id)
 
 
 def _about(coupon: Coupon, decision: IssueDecision) -> str:
@@ -153,11 +154,11 @@ def _about(coupon: Coupon, decision: IssueDecision) -> str:
     text = _("There is a coupon of campaign “%(campaign)s”: %(coupon)s, %(state)s.") % told
     if state == CouponState.SUSPENDED:
         more = _("It can be used again when the review of the account ends well.")
-        return f"{text} {more}"
+        return joined(text, more)
     if decision.reason:
         reason = {"reason": decision.get_reason_display()}
         taken_back = _("It was taken back: %(reason)s.") % reason
-        return f"{text} {taken_back} {SENTENCES[DecisionReason(decision.reason)]}"
+        return joined(text, taken_back, str(SENTENCES[DecisionReason(decision.reason)]))
     return text
 
 

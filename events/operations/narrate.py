@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from events.models import Attempt
 from events.operations.story import Chapter, Fact, Stop, Story
 from events.operations.trouble import Verdict
-from events.operations.wording import describe
+from events.operations.wording import describe, joined
 
 LABEL_WIDTH = 9  # of the words before the verdict's sentences
 
@@ -33,7 +33,7 @@ def _what(verdict: Verdict) -> str:
     if not verdict.others:
         return verdict.what
     more = _("(Not done besides: %(count)d.)") % {"count": verdict.others}
-    return f"{verdict.what} {more}"
+    return joined(verdict.what, more)
 
 
 def _labelled(label: str, text: str) -> str:

@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from events.models import Delivery, DeliveryState
 from events.operations.story import Stop, Story
 from events.operations.trouble import NOTHING, Action, Remedy, Severity, Trouble
-from events.operations.wording import command, name_of, sentence, times, when
+from events.operations.wording import command, joined, name_of, sentence, times, when
 from events.receivers import all_receivers
 from events.signals import all_signals
 
@@ -44,7 +44,7 @@ def _trouble_behind(stop: Stop, head: Delivery, story: Story) -> Trouble:
         event_id=stop.delivery.event_id,
         what=_("%(delivery)s waits behind an earlier one: event %(event)s.")
         % _named(stop.delivery, event=head.event_id),
-        because=f"{before.what} {before.because}",
+        because=joined(before.what, before.because),
         do=before.do,
         remedy=before.remedy,
     )

@@ -7,6 +7,7 @@ from django.utils.translation import gettext as _
 from events.operations.story import Chapter, Remark, Story
 from events.operations.stuck import trouble_with
 from events.operations.trouble import NOTHING, Severity, Trouble, Verdict
+from events.operations.wording import joined
 
 
 def verdict_on(story: Story) -> Verdict:
@@ -22,7 +23,7 @@ def verdict_on(story: Story) -> Verdict:
     return Verdict(
         state=worst.severity.name.lower(),
         what=worst.what,
-        because=" ".join([worst.because, *(remark.text for remark in story.remarks)]),
+        because=joined(worst.because, *(remark.text for remark in story.remarks)),
         do=worst.do,
         others=len(troubles) - 1,
         remedy=worst.remedy,
@@ -33,8 +34,8 @@ def _of_remarks(broken: list[Remark], *, others: int) -> Verdict:
     return Verdict(
         state="broken",
         what=_("The story breaks off before anything could be delivered."),
-        because=" ".join(remark.text for remark in broken),
-        do=" ".join(remark.do for remark in broken if remark.do) or str(NOTHING),
+        because=joined(*(remark.text for remark in broken)),
+        do=joined(*(remark.do for remark in broken)) or str(NOTHING),
         others=others,
     )
 
@@ -48,8 +49,8 @@ def _all_is_well(story: Story) -> Verdict:
     return Verdict(
         state="ok",
         what=delivered,
-        because=" ".join(remark.text for remark in story.remarks) or _("No app has more to say."),
-        do=" ".join(remark.do for remark in story.remarks if remark.do) or str(NOTHING),
+        because=joined(*(remark.text for remark in story.remarks)) or _("No app has more to say."),
+        do=joined(*(remark.do for remark in story.remarks)) or str(NOTHING),
     )
 
 

@@ -1,6 +1,7 @@
 """How a delivery stands, and its parts of speech, in the active language."""
 
 from datetime import datetime
+from functools import reduce
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -41,6 +42,12 @@ def times(attempts: int) -> str:
 def sentence(text: str) -> str:
     """Return a text that ends as a sentence does."""
     return text if text.endswith(_ENDS) else _("%(text)s.") % {"text": text}
+
+
+def joined(*sentences: str) -> str:
+    """Return sentences one after the other, as the language sets them; empty ones are left out."""
+    told = [each for each in sentences if each] or [""]
+    return reduce(lambda one, more: _("%(one)s %(more)s") % {"one": one, "more": more}, told)
 
 
 def when(moment: datetime | None) -> str:
