@@ -174,7 +174,7 @@ def _story_page(request: HttpRequest, story: Story, about: dict[str, Any]) -> Ht
         "title": story.name,
         "story": story,
         "verdict": verdict,
-        "do": [] if verdict.do == NOTHING else _in_pieces(verdict.do),
+        "do": [] if verdict.do == str(NOTHING) else _in_pieces(verdict.do),
         "timeline": timeline_of(story),
         "looks_again": verdict.state == "underway",
         "may": {

@@ -9,7 +9,7 @@ from django.db import DatabaseError
 
 from events.context import correlated
 from events.delivery.failure import describe
-from events.logs import CorrelationFilter, JSONFormatter, RowFilter
+from events.logs import JSONFormatter, PlaceFilter, RowFilter
 
 REFUSED = (
     'new row for relation "accounts_user" violates check constraint "user_closed_is_final"\n'
@@ -38,7 +38,7 @@ def test_the_row_that_a_database_refused_is_left_out(record: logging.LogRecord) 
 def test_a_json_line_names_the_request(record: logging.LogRecord) -> None:
     RowFilter().filter(record)
     with correlated("request-1"):
-        CorrelationFilter().filter(record)
+        PlaceFilter().filter(record)
 
     line = json.loads(JSONFormatter().format(record))
     assert (line["correlation_id"], line["message"]) == ("request-1", "it failed")
