@@ -74,4 +74,5 @@ def _log_failure(delivery: Delivery, error: Exception, retry_in_s: float | None)
         delivery.attempts,
         type(error).__name__,
         outlook,
+        extra={"error": error},  # for who reports errors: the line itself has no traceback
     )

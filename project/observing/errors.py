@@ -16,6 +16,7 @@ from sentry_sdk.integrations.logging import LoggingIntegration
 from sentry_sdk.integrations.threading import ThreadingIntegration
 from sentry_sdk.transport import Transport
 from sentry_sdk.types import Event, Hint
+from sentry_sdk.utils import event_from_exception
 
 from events.logs import place
 from project.observing.masking import mask
@@ -54,7 +55,6 @@ def start(transport: Callable[..., Transport] | type[Transport] | None = None) -
         environment=settings.USHER_ENV,
         transport=transport,  # type: ignore[arg-type]  # a class will do
         before_send=scrub,
-        send_default_pii=False,
         include_local_variables=False,
         max_request_body_size="never",
         max_breadcrumbs=0,
@@ -77,13 +77,24 @@ def start(transport: Callable[..., Transport] | type[Transport] | None = None) -
 
 def scrub(event: Event, hint: Hint) -> Event | None:
     """Return what may leave of an event."""
-    given: dict[str, Any] = dict(event)
+    given: dict[str, Any] = {**event, **_of_a_delivery(hint)}
     kept: dict[str, Any] = {name: given[name] for name in KEPT if name in given}
     kept |= {name: _masked(given[name]) for name in MASKED if name in given}
     if method := (given.get("request") or {}).get("method"):
         kept["request"] = {"method": method}
-    kept["tags"] = _tags()
+    kept["tags"] = tags = _tags()
+    if "receiver" in tags:
+        kept["fingerprint"] = ["{{ default }}", tags["receiver"]]
     return kept  # type: ignore[return-value]
+
+
+def _of_a_delivery(hint: Hint) -> dict[str, Any]:
+    """Return the exception that a failed delivery was logged for, as an event has it."""
+    error = getattr(hint.get("log_record"), "error", None)
+    if not isinstance(error, BaseException):
+        return {}
+    options = sentry_sdk.get_client().options
+    return dict(event_from_exception(error, client_options=options)[0])
 
 
 def _tags() -> dict[str, str]:

@@ -59,7 +59,8 @@ def ids(context: SpanContext | None) -> tuple[int, int] | None:
 def trace_of(span: ReadableSpan) -> int:
     """Return the number of a span's trace."""
     assert span.context is not None
-    return span.context.trace_id
+    trace_id: int = span.context.trace_id
+    return trace_id
 
 
 def test_a_sign_up_is_one_trace_from_the_request_to_what_follows(
