@@ -122,6 +122,9 @@ lock: $(VENV)/.requirements-dev ## compile the locks from pyproject.toml, for ev
 		pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
+		--group observability -c requirements.txt -o requirements-observability.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
 $(VENV)/bin/pip: # comes last, so it stands for a whole environment

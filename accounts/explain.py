@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.utils.translation import gettext as _
 
 from accounts import emails, risk, verification
 from accounts.closing import find_closed
@@ -13,11 +14,14 @@ from accounts.models import (
     ReferralStatus,
     RiskSignal,
     StatusChange,
+    StatusSubject,
     User,
 )
 from accounts.services import verification_is_mandatory
 from accounts.signals import user_registered
-from events.operations.explain import Fact, Person, Remark, Subject, Told, finder, teller
+from events.operations.story import Fact, Person, Remark, Subject, Told
+from events.operations.tellers import finder, teller
+from events.operations.wording import joined
 
 MAX_CHANGES = 50  # of one account: the newest
 
@@ -27,7 +31,7 @@ def find_person(email: str) -> Person | None:
     """Find an account by its address, however it is spelled, or else the closed one that had it."""
     address = emails.fold_email(email)
     user = User.objects.filter(email=address).first() or find_closed(address)
-    return Person(key=str(user.pk), name=f"Account {user.pk}") if user else None
+    return Person(key=str(user.pk), name=_("Account %(id)s") % {"id": user.pk}) if user else None
 
 
 @teller
@@ -36,11 +40,12 @@ def tell(subject: Subject) -> Told:
     user = _user(subject.key)
     if user is None:
         return Told()
-    happened = [(user.created_at, "the account was made")]
+    happened = [(user.created_at, _("the account was made"))]
     if referral := Referral.objects.filter(pk=user.pk).first():
-        happened.append((referral.created_at, f"invited by account {referral.inviter_id}"))
+        invited = _("invited by account %(id)s") % {"id": referral.inviter_id}
+        happened.append((referral.created_at, invited))
     if user.registered_at is not None:
-        happened.append((user.registered_at, "the registration was complete"))
+        happened.append((user.registered_at, _("the registration was complete")))
     happened += [(consent.agreed_at, _agreed(consent)) for consent in user.consents.all()]
     signals = list(risk.signals_of(user.pk))
     happened += [(signal.created_at, _noticed(signal)) for signal in signals]
@@ -57,32 +62,58 @@ def _changes(user: User) -> QuerySet[StatusChange]:
 
 
 def _changed(change: StatusChange) -> Fact:
-    by = f" by account {change.actor_id}" if change.actor_id else ""
-    note = f": {change.note}" if change.note else ""
-    what = f"the {change.subject} went from {change.before} to {change.after}"
+    """Tell a change of status with its short code, and who and what note are behind it."""
+    told = {
+        "what": _what_changed(change),
+        "who": change.actor_id,
+        "why": f"{change.reason}: {change.note}" if change.note else change.reason,
+    }
+    text = (
+        _("%(what)s by account %(who)s (%(why)s)") if change.actor_id else _("%(what)s (%(why)s)")
+    ) % told
+    return Fact(at=change.changed_at, text=f"accounts: {text}", event_id=change.event_id)
+
+
+def _what_changed(change: StatusChange) -> str:
     if change.before == change.after:
-        what = "the account, which was closed already, was found to be a fraud's"
-    text = f"accounts: {what}{by} ({change.reason}{note})"
-    return Fact(at=change.changed_at, text=text, event_id=change.event_id)
+        return _("the account, which was closed already, was found to be a fraud's")
+    if change.subject == StatusSubject.ACCOUNT:
+        before, after = AccountStatus(change.before).label, AccountStatus(change.after).label
+        what = _("the account went from %(before)s to %(after)s")
+    else:
+        before, after = ReferralStatus(change.before).label, ReferralStatus(change.after).label
+        what = _("the referral went from %(before)s to %(after)s")
+    return what % {"before": before, "after": after}
 
 
 def _agreed(consent: Consent) -> str:
-    return f"agreed to version {consent.version} of the terms ({consent.channel})"
+    return _("agreed to version %(version)s of the terms (%(channel)s)") % {
+        "version": consent.version,
+        "channel": consent.get_channel_display(),
+    }
 
 
 def _noticed(signal: RiskSignal) -> str:
-    return f"noticed: {signal.get_kind_display()} (weight {signal.weight})"
+    return _("noticed: %(signal)s (weight %(weight)d)") % {
+        "signal": signal.get_kind_display(),
+        "weight": signal.weight,
+    }
 
 
 def _invitation(referral: Referral) -> Remark:
     """Say how the invitation stands, which decides about the inviter's reward."""
-    reasons = f" ({', '.join(referral.reasons)})" if referral.reasons else ""
-    text = f"The invitation by account {referral.inviter_id} is {referral.status}{reasons}."
+    status: str = referral.get_status_display()
+    if referral.reasons:
+        status = f"{status} ({', '.join(referral.reasons)})"
+    text = _("The invitation by account %(id)s is %(status)s.") % {
+        "id": referral.inviter_id,
+        "status": status,
+    }
     if referral.status != ReferralStatus.FLAGGED:
         return Remark(text=text)
+    waits = _("The inviter's reward waits.")
     return Remark(
-        text=f"{text} The inviter's reward waits.",
-        do="Approve or void it in the admin, under Referrals.",
+        text=joined(text, waits), do=_("Approve or void it in the admin, under Referrals.")
     )
 
 
@@ -100,29 +131,35 @@ def _remarks(user: User, subject: Subject) -> list[Remark]:
     if user_registered.type not in subject.event_types:
         remarks.append(
             Remark(
-                text="The account is registered, but the event that says so is not there.",
-                do="`manage.py check_invariants` (I2) shows whether others are concerned.",
+                text=_("The account is registered, but the event that says so is not there."),
+                do=_("%(command)s shows whether others are concerned.")
+                % {"command": "`manage.py check_invariants` (I2)"},
                 is_broken=True,
             )
         )
     if user.is_returning:
-        remarks.append(Remark(text="The person had an account before, which is closed."))
+        remarks.append(Remark(text=_("The person had an account before, which is closed.")))
     if user.status != AccountStatus.ACTIVE:
-        remarks.append(Remark(text=f"The account is {user.status}: benefits may be held back."))
+        text = _("The account is %(status)s: benefits may be held back.")
+        remarks.append(Remark(text=text % {"status": user.get_status_display()}))
     return remarks
 
 
 def _unregistered(user: User) -> Remark:
     """Say why an account that never registered is owed nothing."""
     if user.is_staff:
-        return Remark(text="A staff account that never signed up: no event, and nothing is owed.")
+        return Remark(
+            text=_("A staff account that never signed up: no event, and nothing is owed.")
+        )
     if verification_is_mandatory() and not verification.is_verified(user):
         return Remark(
-            text="The sign-up waits for the person to confirm the e-mail address. Until then "
-            "nothing is published, and nothing is owed.",
-            do="The person follows the link in the mail; logging in sends another one.",
+            text=_(
+                "The sign-up waits for the person to confirm the e-mail address. Until then "
+                "nothing is published, and nothing is owed."
+            ),
+            do=_("The person follows the link in the mail; logging in sends another one."),
         )
     return Remark(
-        text="The sign-up is not complete, though it waits for no confirmation.",
-        do="It is completed when the person logs in the next time.",
+        text=_("The sign-up is not complete, though it waits for no confirmation."),
+        do=_("It is completed when the person logs in the next time."),
     )

@@ -1,32 +1,49 @@
 """What coupons tells when somebody asks what happened to a user."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from coupons.display import format_money
 from coupons.models import Coupon, DecisionReason, IssueDecision, Outcome, Redemption
 from coupons.queries import WELCOME_RECEIVER
 from coupons.states import CouponState, coupon_state
-from events.operations.explain import Fact, Remark, Subject, Told, teller
+from events.operations.story import Fact, Remark, Subject, Told
+from events.operations.tellers import teller
+from events.operations.wording import joined
 
 MAX_DECISIONS = 50  # of one person: the newest
 MAX_REDEMPTIONS = 100
 
 # What a reason means for the person, and what can be done.
 SENTENCES = {
-    DecisionReason.ACCOUNT_FLAGGED: "It is issued when the review of the account ends well.",
-    DecisionReason.REFERRAL_FLAGGED: "It is issued when the invitation is approved.",
-    DecisionReason.CAMPAIGN_PAUSED: "What is held is issued when the campaign is resumed; who "
-    "registers during a pause gets none.",
-    DecisionReason.CAMPAIGN_ENDED: "It was not issued before the campaign ended.",
-    DecisionReason.NOT_INVITED: "Nobody invited the person.",
-    DecisionReason.RETURNING_PERSON: "Coupons for newcomers are not for people who come back.",
-    DecisionReason.SOLD_OUT: "Raise the stock, then “Retry sold-out”, to give them one after all.",
-    DecisionReason.VALIDITY_OVER: "It would have been expired already.",
-    DecisionReason.ACCOUNT_CLOSED: "A closed account keeps no unused coupon and gets none.",
-    DecisionReason.REFERRAL_VOIDED: "A coupon for invited people goes with the invitation.",
+    DecisionReason.ACCOUNT_FLAGGED: gettext_lazy(
+        "It is issued when the review of the account ends well."
+    ),
+    DecisionReason.REFERRAL_FLAGGED: gettext_lazy("It is issued when the invitation is approved."),
+    DecisionReason.CAMPAIGN_PAUSED: gettext_lazy(
+        "What is held is issued when the campaign is resumed; who registers during a pause gets "
+        "none."
+    ),
+    DecisionReason.CAMPAIGN_ENDED: gettext_lazy("It was not issued before the campaign ended."),
+    DecisionReason.NOT_INVITED: gettext_lazy("Nobody invited the person."),
+    DecisionReason.RETURNING_PERSON: gettext_lazy(
+        "Coupons for newcomers are not for people who come back."
+    ),
+    DecisionReason.SOLD_OUT: gettext_lazy(
+        "Raise the stock, then “Retry sold-out”, to give them one after all."
+    ),
+    DecisionReason.VALIDITY_OVER: gettext_lazy("It would have been expired already."),
+    DecisionReason.ACCOUNT_CLOSED: gettext_lazy(
+        "A closed account keeps no unused coupon and gets none."
+    ),
+    DecisionReason.REFERRAL_VOIDED: gettext_lazy(
+        "A coupon for invited people goes with the invitation."
+    ),
 }
 
 
@@ -37,7 +54,8 @@ def tell(subject: Subject) -> Told:
     redemptions = _redemptions(decisions)
     remarks = [_remark(decision) for decision in decisions]
     if not decisions and WELCOME_RECEIVER in subject.done_receivers:
-        remarks = [Remark(text="No coupon is owed: no campaign ran when the person registered.")]
+        text = _("No coupon is owed: no campaign ran when the person registered.")
+        remarks = [Remark(text=text)]
     return Told(
         facts=[
             *(fact for decision in decisions for fact in _facts_of(decision)),
@@ -63,61 +81,84 @@ def _redemptions(decisions: Sequence[IssueDecision]) -> list[Redemption]:
 
 def _facts_of(decision: IssueDecision) -> Iterator[Fact]:
     """Yield what was decided, and what became of the coupon apart from its use."""
-    coupon, campaign = _coupon_of(decision), f"campaign “{decision.campaign}”"
-    reason = f": {decision.get_reason_display()}" if decision.reason else ""
-    if coupon is not None:
-        state = coupon_state(coupon, at=timezone.now())
-        text = f"coupons: {campaign} issued coupon {_short(coupon)}, now {state.value}"
-        yield Fact(at=coupon.issued_at, text=text, event_id=decision.event_id)
-        if coupon.suspended_at is not None:
-            yield Fact(at=coupon.suspended_at, text=f"coupons: {_short(coupon)} was suspended")
-        if decision.outcome == Outcome.VOIDED:
-            text = f"coupons: {_short(coupon)} was revoked{reason}"
-            yield Fact(at=decision.decided_at, text=text)
-    else:
-        text = f"coupons: {campaign} decided: {decision.outcome}{reason}"
-        yield Fact(at=decision.decided_at, text=text, event_id=decision.event_id)
+    coupon = _coupon_of(decision)
+    if coupon is None:
+        yield _refused(decision)
+        return
+    told = {
+        "campaign": decision.campaign,
+        "coupon": _short(coupon),
+        "state": coupon_state(coupon, at=timezone.now()).label,
+        "reason": decision.get_reason_display(),
+    }
+    text = _("campaign “%(campaign)s” issued coupon %(coupon)s, now %(state)s") % told
+    yield _fact(coupon.issued_at, text, event_id=decision.event_id)
+    if coupon.suspended_at is not None:
+        yield _fact(coupon.suspended_at, _("%(coupon)s was suspended") % told)
+    if decision.outcome == Outcome.VOIDED:
+        yield _fact(decision.decided_at, _("%(coupon)s was revoked: %(reason)s") % told)
+
+
+def _refused(decision: IssueDecision) -> Fact:
+    """Tell a decision that brought no coupon."""
+    outcome: str = decision.get_outcome_display()
+    text = _("campaign “%(campaign)s” decided: %(outcome)s") % {
+        "campaign": decision.campaign,
+        "outcome": f"{outcome}: {decision.get_reason_display()}" if decision.reason else outcome,
+    }
+    return _fact(decision.decided_at, text, event_id=decision.event_id)
 
 
 def _facts_of_use(redemption: Redemption) -> Iterator[Fact]:
-    coupon = _short(redemption.coupon)
-    off = format_money(redemption.discount, redemption.currency).strip()
-    text = f"coupons: {coupon} was redeemed for order {redemption.order_ref}: {off} off"
-    yield Fact(at=redemption.created_at, text=text)
+    told = {
+        "coupon": _short(redemption.coupon),
+        "order": redemption.order_ref,
+        "amount": format_money(redemption.discount, redemption.currency).strip(),
+    }
+    text = _("%(coupon)s was redeemed for order %(order)s: %(amount)s off") % told
+    yield _fact(redemption.created_at, text)
     if redemption.rolled_back_at is not None:
-        text = f"coupons: its redemption for order {redemption.order_ref} was rolled back"
-        yield Fact(at=redemption.rolled_back_at, text=text)
+        text = _("its redemption for order %(order)s was rolled back") % told
+        yield _fact(redemption.rolled_back_at, text)
+
+
+def _fact(at: datetime, text: str, *, event_id: UUID | None = None) -> Fact:
+    return Fact(at=at, text=f"coupons: {text}", event_id=event_id)
 
 
 def _remark(decision: IssueDecision) -> Remark:
     coupon = _coupon_of(decision)
-    campaign, reason = f"campaign “{decision.campaign}”", decision.get_reason_display()
+    told = {"campaign": decision.campaign, "reason": decision.get_reason_display()}
     if coupon is not None:
         return Remark(text=_about(coupon, decision), event_id=decision.event_id)
     if decision.outcome == Outcome.ISSUED:
         return Remark(
-            text=f"A coupon of {campaign} was decided on, but is not there.",
-            do="`manage.py check_invariants` (I3) shows whether others are concerned.",
+            text=_("A coupon of campaign “%(campaign)s” was decided on, but is not there.") % told,
+            do=_("%(command)s shows whether others are concerned.")
+            % {"command": "`manage.py check_invariants` (I3)"},
             is_broken=True,
             event_id=decision.event_id,
         )
-    told = (
-        f"A coupon of {campaign} is held back"
+    text = (
+        _("A coupon of campaign “%(campaign)s” is held back: %(reason)s.")
         if decision.outcome == Outcome.HELD
-        else (f"No coupon is owed by {campaign}")
-    )
+        else _("No coupon is owed by campaign “%(campaign)s”: %(reason)s.")
+    ) % told
     sentence = SENTENCES[DecisionReason(decision.reason)]
-    return Remark(text=f"{told}: {reason}. {sentence}", event_id=decision.event_id)
+    return Remark(text=joined(text, str(sentence)), event_id=decision.event_id)
 
 
 def _about(coupon: Coupon, decision: IssueDecision) -> str:
     state = coupon_state(coupon, at=timezone.now())
-    text = f"There is a coupon of campaign “{decision.campaign}”: {_short(coupon)}, {state.value}."
+    told = {"campaign": decision.campaign, "coupon": _short(coupon), "state": state.label}
+    text = _("There is a coupon of campaign “%(campaign)s”: %(coupon)s, %(state)s.") % told
     if state == CouponState.SUSPENDED:
-        return f"{text} It can be used again when the review of the account ends well."
+        more = _("It can be used again when the review of the account ends well.")
+        return joined(text, more)
     if decision.reason:
-        sentence = SENTENCES[DecisionReason(decision.reason)]
-        return f"{text} It was taken back: {decision.get_reason_display()}. {sentence}"
+        reason = {"reason": decision.get_reason_display()}
+        taken_back = _("It was taken back: %(reason)s.") % reason
+        return joined(text, taken_back, str(SENTENCES[DecisionReason(decision.reason)]))
     return text
 
 

@@ -1,6 +1,6 @@
-"""What the running code is part of: the correlation id, and the event being handled.
+"""What the running code is part of: the correlation id, and the events being handled.
 
-Both are context variables: they follow a request through its threads, and requests stay apart.
+They are context variables: they follow a request through its threads, and requests stay apart.
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,16 @@ from uuid import uuid4
 
 if TYPE_CHECKING:
     from events.envelope import Event
+    from events.models import Delivery
 
 MAX_CORRELATION_ID_LENGTH = 128
 
 _correlation_id: ContextVar[str | None] = ContextVar("correlation_id", default=None)
 _handled_events: ContextVar[tuple["Event[Any]", ...]] = ContextVar("handled_events", default=())
+
+
+_request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+_deliveries: ContextVar[tuple["Delivery", ...]] = ContextVar("deliveries", default=())
 
 
 class UnnamedCause(Exception):
@@ -50,14 +55,47 @@ def correlated(value: str) -> Iterator[None]:
 
 
 @contextmanager
-def handling(events: tuple["Event[Any]", ...]) -> Iterator[None]:
+def requested(value: str) -> Iterator[None]:
+    """Run a request, under its own id: that is the correlation id of all it sets off."""
+    token = _request_id.set(value)
+    try:
+        with correlated(value):
+            yield
+    finally:
+        _request_id.reset(token)
+
+
+def request_id() -> str | None:
+    """Return the id of the running request, or None in a worker or a command."""
+    return _request_id.get()
+
+
+@contextmanager
+def handling(
+    events: tuple["Event[Any]", ...], deliveries: tuple["Delivery", ...] = ()
+) -> Iterator[None]:
     """Run a receiver on these events: what it publishes is caused by them."""
     handled = _handled_events.set(events)
     try:
-        with correlated(events[0].correlation_id):
+        with correlated(events[0].correlation_id), concerning(deliveries):
             yield
     finally:
         _handled_events.reset(handled)
+
+
+@contextmanager
+def concerning(deliveries: tuple["Delivery", ...]) -> Iterator[None]:
+    """Do something about these deliveries: what is logged meanwhile says so."""
+    token = _deliveries.set(deliveries)
+    try:
+        yield
+    finally:
+        _deliveries.reset(token)
+
+
+def current_deliveries() -> tuple["Delivery", ...]:
+    """Return the deliveries that the running code works on; none in a request or command."""
+    return _deliveries.get()
 
 
 def current_cause() -> "Event[Any] | None":

@@ -25,6 +25,7 @@ class Event(Generic[D]):
     occurred_at: datetime
     correlation_id: str  # one per request or command
     causation_id: UUID | None  # the event that caused this one
+    trace_parent: str = ""  # the span that published it; empty where nobody traced
 
     def to_cloudevent(self, source: str) -> dict[str, Any]:
         """Return the event as a structured CloudEvents 1.0 object (JSON types only).
@@ -32,6 +33,8 @@ class Event(Generic[D]):
         See https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md.
         """
         extensions = {"causationid": str(self.causation_id)} if self.causation_id else {}
+        if self.trace_parent:  # the extension "Distributed Tracing" of CloudEvents
+            extensions["traceparent"] = self.trace_parent
         return {
             "specversion": CLOUDEVENTS_VERSION,
             "id": str(self.id),

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from django.http import HttpRequest, HttpResponse
 
-from events.context import MAX_CORRELATION_ID_LENGTH, correlated, correlation_id
+from events.context import MAX_CORRELATION_ID_LENGTH, correlation_id, requested
 
 HEADER = "X-Request-ID"
 # What may travel into logs, rows and answers unchanged; anything else is replaced, not repaired.
@@ -20,7 +20,7 @@ class CorrelationMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with correlated(_request_id(request)):
+        with requested(_request_id(request)):
             # Django logs an answer's status after this middleware is left: see events.logs.
             request.correlation_id = correlation_id()  # type: ignore[attr-defined]
             response = self.get_response(request)

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from events.tallies import Tally, TallyMark  # noqa: F401  # Django finds models here
+from events.tracing import TRACE_PARENT_LENGTH
 
 TYPE_LENGTH = 100
 RECEIVER_LENGTH = 100
@@ -31,6 +32,14 @@ class Event(models.Model):
     occurred_at = models.DateTimeField(_("occurred at"), default=timezone.now)
     correlation_id = models.CharField(_("correlation id"), max_length=128)
     causation_id = models.UUIDField(_("causation id"), null=True, blank=True)
+    trace_parent = models.CharField(
+        _("trace parent"),
+        max_length=TRACE_PARENT_LENGTH,
+        default="",
+        db_default="",  # a release that does not know it yet may insert rows
+        blank=True,
+        help_text=_("The span that published it, as W3C Trace Context writes it. Empty: none."),
+    )
 
     class Meta:
         verbose_name = _("event")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
-from events import context, queue
+from events import context, queue, tracing
 from events.envelope import Event
 from events.models import Delivery
 from events.models import Event as EventRow
@@ -36,11 +36,13 @@ def record(
         raise PublishedOutsideTransaction
     if not data:
         return []
-    rows = EventRow.objects.bulk_create(
+    rows = [
         EventRow(**signal.to_row(item), **origin)
         for item, origin in zip(data, _origins(len(data), causes), strict=True)
-    )
-    Delivery.objects.bulk_create(_deliveries(signal, rows))
+    ]
+    with tracing.publishing(rows, causes):
+        EventRow.objects.bulk_create(rows)
+        Delivery.objects.bulk_create(_deliveries(signal, rows))
     events = [signal.read(row) for row in rows]
     _announce_on_commit([(signal, event) for event in events])
     return events

@@ -126,6 +126,7 @@ class EventSignal(Signal, Generic[D]):
             occurred_at=row.occurred_at,
             correlation_id=row.correlation_id,
             causation_id=row.causation_id,
+            trace_parent=row.trace_parent,
         )
 
     def _lifted(self, data: dict[str, Any], version: int) -> dict[str, Any]:

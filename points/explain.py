@@ -3,9 +3,11 @@
 from uuid import UUID
 
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from accounts.queries import invitees_of
-from events.operations.explain import Awaited, Fact, Remark, Subject, Told, teller
+from events.operations.story import Awaited, Fact, Remark, Subject, Told
+from events.operations.tellers import teller
 from points.ledger import Entry, PointsAccount
 from points.queries import REWARD_RECEIVER, summary_of
 from points.rewards import RewardDecision, RewardOutcome
@@ -43,37 +45,53 @@ def _registrations_of(invitees: list[UUID]) -> Awaited:
 
 
 def _decided(decision: RewardDecision) -> Fact:
-    reason = f": {decision.get_reason_display()}" if decision.reason else ""
-    text = (
-        f"points: reward of account {decision.inviter_id} for inviting {decision.invitee_id}: "
-        f"{decision.outcome}{reason}"
-    )
-    return Fact(at=decision.decided_at, text=text, event_id=decision.event_id)
+    outcome: str = decision.get_outcome_display()
+    text = _("reward of account %(inviter)s for inviting %(invitee)s: %(outcome)s") % {
+        "inviter": decision.inviter_id,
+        "invitee": decision.invitee_id,
+        "outcome": f"{outcome}: {decision.get_reason_display()}" if decision.reason else outcome,
+    }
+    return Fact(at=decision.decided_at, text=f"points: {text}", event_id=decision.event_id)
 
 
 def _entered(entry: Entry) -> Fact:
-    text = (
-        f"points: {entry.get_kind_display()} {entry.amount:+d} ({entry.reason or 'no reason'}), "
-        f"balance {entry.balance_after}"
-    )
-    return Fact(at=entry.occurred_at, text=text, event_id=entry.event_id)
+    text = _("%(kind)s %(amount)+d (%(reason)s), balance %(balance)d") % {
+        "kind": entry.get_kind_display(),
+        "amount": entry.amount,
+        "reason": entry.reason or _("no reason"),
+        "balance": entry.balance_after,
+    }
+    return Fact(at=entry.occurred_at, text=f"points: {text}", event_id=entry.event_id)
 
 
 def _balance(user_id: UUID) -> Remark:
     points = summary_of(user_id)
     notes = [
-        f", {points.pending} more are held back" if points.pending else "",
-        "; what comes next repays what was taken back too late" if points.balance < 0 else "",
-        f"; the next ones lapse on {points.next_expiry:%Y-%m-%d}" if points.next_expiry else "",
-        "; the account is frozen: points come in, but can't be spent" if points.frozen else "",
-        "; the account is closed" if points.closed else "",
+        _(", %(points)d more are held back") % {"points": points.pending} if points.pending else "",
+        _("; what comes next repays what was taken back too late") if points.balance < 0 else "",
+        _("; the next ones lapse on %(date)s") % {"date": f"{points.next_expiry:%Y-%m-%d}"}
+        if points.next_expiry
+        else "",
+        _("; the account is frozen: points come in, but can't be spent") if points.frozen else "",
+        _("; the account is closed") if points.closed else "",
     ]
-    return Remark(text=f"The points balance is {points.balance}{''.join(notes)}.")
+    text = _("The points balance is %(balance)d%(notes)s.")
+    return Remark(text=text % {"balance": points.balance, "notes": "".join(notes)})
 
 
 def _refusal(decision: RewardDecision, user_id: UUID) -> Remark:
-    reason = decision.get_reason_display()
-    whose = "No reward" if decision.inviter_id == user_id else "The inviter has no reward"
-    later = " yet" if decision.outcome == RewardOutcome.PENDING else ""
-    text = f"{whose} for inviting account {decision.invitee_id}{later}: {reason}."
-    return Remark(text=text, event_id=decision.event_id)
+    waits = decision.outcome == RewardOutcome.PENDING
+    if decision.inviter_id == user_id:
+        text = (
+            _("No reward for inviting account %(invitee)s yet: %(reason)s.")
+            if waits
+            else _("No reward for inviting account %(invitee)s: %(reason)s.")
+        )
+    else:
+        text = (
+            _("The inviter has no reward for inviting account %(invitee)s yet: %(reason)s.")
+            if waits
+            else _("The inviter has no reward for inviting account %(invitee)s: %(reason)s.")
+        )
+    told = {"invitee": decision.invitee_id, "reason": decision.get_reason_display()}
+    return Remark(text=text % told, event_id=decision.event_id)

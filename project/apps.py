@@ -21,6 +21,10 @@ class ProjectConfig(AppConfig):
             receivers,
         )
         from project.mails import receivers as mail_receivers  # noqa: F401
+        from project.observing import checks as observing_checks  # noqa: F401
+        from project.observing import starting
+
+        starting.start()
 
         for name, function, every_minutes in (
             # A look a day, in slices: see there.

@@ -5,6 +5,7 @@ import secrets
 import sys
 from contextlib import suppress
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -385,6 +386,20 @@ METRICS_NETWORKS = env.list(
     "METRICS_NETWORKS", default=[] if PRODUCTION else ["127.0.0.0/8", "::1"]
 )
 
+# --- Traces and error reports --------------------------------------------------------------------
+
+# The SDK reads these and the others (OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER, …) itself.
+OTEL_TRACES_EXPORTER = env.str("OTEL_TRACES_EXPORTER", default="otlp")
+_collectors = [f"OTEL_EXPORTER_OTLP_{name}" for name in ("ENDPOINT", "TRACES_ENDPOINT")]
+TRACES = (
+    (OTEL_TRACES_EXPORTER == "console" or any(env.str(name, default="") for name in _collectors))
+    and OTEL_TRACES_EXPORTER != "none"
+    and not env.bool("OTEL_SDK_DISABLED", default=False)
+)
+if TRACES and find_spec("opentelemetry") is not None:  # a check says where it is missing
+    MIDDLEWARE.insert(1, "project.observing.middleware.TracingMiddleware")
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+
 # --- E-mail -----------------------------------------------------------------------------------
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")
@@ -462,7 +477,7 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
-        "correlation": {"()": "events.logs.CorrelationFilter"},
+        "place": {"()": "events.logs.PlaceFilter"},
         "rows": {"()": "events.logs.RowFilter"},
     },
     "formatters": {
@@ -475,7 +490,7 @@ LOGGING = {
     "handlers": {
         "stderr": {
             "class": "logging.StreamHandler",
-            "filters": ["correlation", "rows"],
+            "filters": ["place", "rows"],
             "formatter": LOG_FORMAT,
         }
     },

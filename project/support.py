@@ -18,14 +18,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import User
 from events.models import Delivery, Event
-from events.operations.explain import (
-    Person,
-    Story,
-    UnknownSubject,
-    find_person,
-    story_of_event,
-    story_of_person,
-)
+from events.operations.explain import story_of_event, story_of_person
 from events.operations.intervention import (
     WrongState,
     replay_delivery,
@@ -34,6 +27,8 @@ from events.operations.intervention import (
 )
 from events.operations.pausing import UnknownReceiver
 from events.operations.signature import REASON_LENGTH
+from events.operations.story import Person, Story, UnknownSubject
+from events.operations.tellers import find_person
 from events.operations.timeline import timeline_of
 from events.operations.trouble import NOTHING
 from events.operations.verdict import verdict_on
@@ -179,7 +174,7 @@ def _story_page(request: HttpRequest, story: Story, about: dict[str, Any]) -> Ht
         "title": story.name,
         "story": story,
         "verdict": verdict,
-        "do": [] if verdict.do == NOTHING else _in_pieces(verdict.do),
+        "do": [] if verdict.do == str(NOTHING) else _in_pieces(verdict.do),
         "timeline": timeline_of(story),
         "looks_again": verdict.state == "underway",
         "may": {

@@ -2,7 +2,10 @@
 
 from uuid import UUID
 
-from events.operations.explain import Fact, Remark, Subject, Told, teller
+from django.utils.translation import gettext as _
+
+from events.operations.story import Fact, Remark, Subject, Told
+from events.operations.tellers import teller
 from relay.risk import RiskCheck, RiskCheckState
 
 MAX_CHECKS = 50  # of one person: the newest
@@ -27,9 +30,10 @@ def _checks(key: str) -> list[RiskCheck]:
 
 
 def _facts(check: RiskCheck) -> list[Fact]:
+    answered = _("the risk check was answered: %(decision)s") % {"decision": check.decision}
     happened = [
-        (check.timed_out_at, "nobody has answered the risk check in time"),
-        (check.answered_at, f"the risk check was answered: {check.decision}"),
+        (check.timed_out_at, _("nobody has answered the risk check in time")),
+        (check.answered_at, answered),
     ]
     return [
         Fact(at=at, text=f"relay: {text}", event_id=check.event_id) for at, text in happened if at
@@ -37,11 +41,14 @@ def _facts(check: RiskCheck) -> list[Fact]:
 
 
 def _remark(check: RiskCheck) -> Remark:
-    deadline = check.deadline_at.isoformat(timespec="seconds")
     texts = {
-        RiskCheckState.WAITING: f"A risk check waits for its answer until {deadline}.",
-        RiskCheckState.ANSWERED: f"A risk check was answered: {check.decision}.",
-        RiskCheckState.TIMED_OUT: "A risk check got no answer in time; one may still come.",
-        RiskCheckState.ANSWERED_LATE: f"A risk check was answered late: {check.decision}.",
+        RiskCheckState.WAITING: _("A risk check waits for its answer until %(deadline)s."),
+        RiskCheckState.ANSWERED: _("A risk check was answered: %(decision)s."),
+        RiskCheckState.TIMED_OUT: _("A risk check got no answer in time; one may still come."),
+        RiskCheckState.ANSWERED_LATE: _("A risk check was answered late: %(decision)s."),
     }
-    return Remark(text=texts[RiskCheckState(check.state)], event_id=check.event_id)
+    text = texts[RiskCheckState(check.state)] % {
+        "deadline": check.deadline_at.isoformat(timespec="seconds"),
+        "decision": check.decision,
+    }
+    return Remark(text=text, event_id=check.event_id)

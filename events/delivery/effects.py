@@ -5,7 +5,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from events import context
+from events import context, tracing
 from events.delivery import settle
 from events.delivery.conflict import repeated
 from events.delivery.progress import told
@@ -76,10 +76,14 @@ def _finish(deliveries: Sequence[Delivery]) -> None:
 
 
 def _run(receiver: Receiver, deliveries: Sequence[Delivery]) -> None:
-    events = [envelope_of(delivery) for delivery in sorted(deliveries, key=_position)]
+    in_order = sorted(deliveries, key=_position)
+    events = [envelope_of(delivery) for delivery in in_order]
     if not events:
         return
-    with context.handling(tuple(events)):
+    with (
+        context.handling(tuple(events), tuple(in_order)),
+        tracing.processing(receiver.name, events),
+    ):
         _call(receiver, events)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from django.db import connections, transaction
 from django.utils import timezone
 
+from events import context, tracing
 from events.delivery import settle, verdicts
 from events.delivery.claim import claim_for_a_target
 from events.delivery.conflict import repeated
@@ -109,7 +110,11 @@ def deliver(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
 def _call(receiver: Receiver, held: Sequence[Delivery]) -> dict[int, Exception | None]:
     try:
         addressed = [Addressed(event=envelope_of(d), attempt=d.attempts) for d in held]
-        verdict_list = receiver.function(held[0].target, addressed)
+        with (
+            context.concerning(tuple(held)),
+            tracing.processing(receiver.name, [each.event for each in addressed]),
+        ):
+            verdict_list = receiver.function(held[0].target, addressed)
         return dict(zip([d.pk for d in held], verdict_list, strict=True))
     except Exception as error:
         return dict.fromkeys([d.pk for d in held], error)

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
+from events import context
 from events.delivery import settle
 from events.delivery.conflict import repeated
 from events.delivery.failure import Failure, describe
@@ -16,6 +17,11 @@ logger = logging.getLogger(__name__)
 
 def give(receiver: Receiver, delivery: Delivery, error: Exception, started_at: datetime) -> None:
     """Settle one delivery by what its receiver raised. One that was lost is let be."""
+    with context.concerning((delivery,)):
+        _give(receiver, delivery, error, started_at)
+
+
+def _give(receiver: Receiver, delivery: Delivery, error: Exception, started_at: datetime) -> None:
     if isinstance(error, settle.LeaseLost):
         logger.warning("%s: delivery %s: %s", receiver.name, delivery.pk, error)
     elif isinstance(error, RetryLater):
@@ -68,4 +74,5 @@ def _log_failure(delivery: Delivery, error: Exception, retry_in_s: float | None)
         delivery.attempts,
         type(error).__name__,
         outlook,
+        extra={"error": error},  # for who reports errors: the line itself has no traceback
     )

@@ -162,6 +162,7 @@ def _cloudevent() -> dict[str, Any]:
             "time": {**_TEXT, "format": "date-time"},
             "datacontenttype": {"const": "application/json"},
             "causationid": {**_TEXT, "description": "The event that caused it, where one did."},
+            "traceparent": {**_TEXT, "description": "The span that published it, where one did."},
             "data": {"type": "object"},
         },
     }

@@ -1,144 +1,20 @@
-"""The story of one user or one event: what happened, what came of it, and what is late.
+"""The story of one user or one event: what happened, what came of it, and what is late."""
 
-The backbone tells of events, deliveries and attempts. What they mean, the apps say: each registers
-a teller, which gets the subject of the story and says what it knows of it.
-"""
-
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
 from uuid import UUID
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
+from django.utils.translation import gettext as _
 
-from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
+from events.models import Attempt, Delivery, Event, ReceiverState
 from events.operations.missing import undelivered
+from events.operations.story import Chapter, Fact, Person, Remark, Stop, Story, Told, UnknownSubject
+from events.operations.tellers import ask_tellers, find_person
 from events.receivers import all_receivers
 
 MAX_EVENTS = 200  # of one story: the newest
 MAX_DEPTH = 10  # links of a chain of causes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
-    """Whose story it is."""
-
-    key: str  # of the events about them
-    name: str  # to be shown: no full address
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fact:
-    """Something that an app knows to have happened."""
-
-    at: datetime
-    text: str
-    event_id: UUID | None = None  # the event it is an effect of
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Remark:
-    """What an app has to say to "where is it?": an effect that is there, or why there is none."""
-
-    text: str
-    do: str = ""  # empty where nothing needs to be done
-    is_broken: bool = False  # something is wrong before any delivery could be late
-    event_id: UUID | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Awaited:
-    """Deliveries of events about others that will bring the person something."""
-
-    receiver: str
-    keys: Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
-    """What one app tells."""
-
-    facts: Sequence[Fact] = ()
-    remarks: Sequence[Remark] = ()
-    awaited: Sequence[Awaited] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stop:
-    """One delivery in a story."""
-
-    delivery: Delivery
-    failures: tuple[Attempt, ...]  # in order of time
-    behind: Delivery | None  # the first unfinished one of its lane, where that is another
-    now: datetime  # by the database's clock
-
-    @property
-    def lasted_s(self) -> float | None:
-        """The seconds from the publishing to the end, where it has ended."""
-        end = self.delivery.finished_at
-        return (end - self.delivery.event.occurred_at).total_seconds() if end else None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chapter:
-    """One event in a story, with its deliveries and the receivers that lack theirs."""
-
-    event: Event
-    stops: tuple[Stop, ...]
-    lacking: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """Everything known, in order of time, but for the verdict."""
-
-    key: str
-    name: str
-    chapters: tuple[Chapter, ...]
-    facts: tuple[Fact, ...]
-    remarks: tuple[Remark, ...]
-    paused: dict[str, ReceiverState]  # by receiver
-    working_queues: frozenset[str]  # where a worker holds a lease at the moment
-    is_cut: bool  # there are earlier events, left out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """Whom or what a teller is asked about."""
-
-    key: str
-    event_types: frozenset[str]  # of the events about it
-    done_receivers: frozenset[str]  # that have finished with such an event
-
-
-Teller = Callable[[Subject], Told]
-Finder = Callable[[str], Person | None]
-
-
-@dataclass(slots=True)
-class _Registry:
-    tellers: list[Teller] = field(default_factory=list)
-    finders: list[Finder] = field(default_factory=list)
-
-
-_registry = _Registry()
-
-
-class UnknownSubject(LookupError):
-    """Nobody has this address, or no event this id."""
-
-
-def teller(function: Teller) -> Teller:
-    """Register a function that says what an app knows of a key. It knows many it has never met."""
-    _registry.tellers.append(function)
-    return function
-
-
-def finder(function: Finder) -> Finder:
-    """Register a function that finds whose address an e-mail address is."""
-    _registry.finders.append(function)
-    return function
 
 
 def story_of_user(email: str) -> Story:
@@ -146,19 +22,11 @@ def story_of_user(email: str) -> Story:
     return story_of_person(find_person(email))
 
 
-def find_person(email: str) -> Person:
-    """Return whose address this is. Raises UnknownSubject where it is nobody's."""
-    person = next((p for find in _registry.finders if (p := find(email))), None)
-    if person is None:
-        raise UnknownSubject("There is no account with this e-mail address.")
-    return person
-
-
 def story_of_person(person: Person) -> Story:
     """Return the story of a person."""
     newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
     own = newest[:MAX_EVENTS]
-    told = _ask_tellers(person.key, own)
+    told = ask_tellers(person.key, own)
     events = _with_descendants(own)
     return _story(
         key=person.key,
@@ -175,10 +43,10 @@ def story_of_event(event_id: UUID) -> Story:
     """Return the story of an event, its causes and what it caused. Raises UnknownSubject."""
     event = Event.objects.filter(event_id=event_id).first()
     if event is None:
-        raise UnknownSubject(f"There is no event {event_id}.")
+        raise UnknownSubject(_("There is no event %(id)s.") % {"id": event_id})
     events = _with_descendants([*_causes_of(event), event])
     ids = {event.event_id for event in events}
-    told = _ask_tellers(event.key, [event])
+    told = ask_tellers(event.key, [event])
     return _story(
         key=event.key,
         name=f"{event.type} {event.event_id}",
@@ -200,24 +68,12 @@ def _awaited(told: Sequence[Told], *, besides: Sequence[Event]) -> list[Delivery
     return list(others.select_related("event").order_by("pk")[:MAX_EVENTS])
 
 
-def _ask_tellers(key: str, events: Collection[Event]) -> list[Told]:
-    done = Delivery.objects.filter(
-        event__in=[event.event_id for event in events], state=DeliveryState.DONE
-    )
-    subject = Subject(
-        key=key,
-        event_types=frozenset(event.type for event in events),
-        done_receivers=frozenset(done.values_list("receiver", flat=True)),
-    )
-    return [tell(subject) for tell in _registry.tellers]
-
-
 def _with_descendants(events: Sequence[Event]) -> list[Event]:
     """Return the events and what they caused, generation by generation, at most MAX_EVENTS more."""
     found = {event.event_id: event for event in events}
     limit = len(found) + MAX_EVENTS
     parents = list(found)
-    for _ in range(MAX_DEPTH):
+    for _generation in range(MAX_DEPTH):
         children = Event.objects.filter(causation_id__in=parents).order_by("position")
         new = [c for c in children[:limit] if c.event_id not in found][: limit - len(found)]
         if not new:

@@ -1,29 +1,43 @@
-"""A story as lines for people, and as JSON types for programs."""
+"""A story as lines for people, in the active language, and as JSON types for programs."""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from events.models import Attempt
-from events.operations.explain import Chapter, Fact, Stop, Story
+from events.operations.story import Chapter, Fact, Stop, Story
 from events.operations.trouble import Verdict
-from events.operations.verdict import describe
+from events.operations.wording import describe, joined
+
+LABEL_WIDTH = 9  # of the words before the verdict's sentences
 
 
 def lines_of(story: Story, verdict: Verdict) -> list[str]:
     """Return the story in order of time. The last three lines are the verdict."""
-    cut = ["(Earlier events are left out.)"] if story.is_cut else []
-    told = [line for _, lines in sorted(_told(story), key=lambda t: t[0]) for line in lines]
-    more = f" (Not done besides: {verdict.others}.)" if verdict.others else ""
+    cut = [_("(Earlier events are left out.)")] if story.is_cut else []
+    told = [line for _at, lines in sorted(_told(story), key=lambda t: t[0]) for line in lines]
     return [
-        f"{story.name}, key {story.key}",
+        _("%(name)s, key %(key)s") % {"name": story.name, "key": story.key},
         *cut,
         *told,
         "",
-        f"VERDICT  {verdict.what}{more}",
-        f"BECAUSE  {verdict.because}",
-        f"DO       {verdict.do}",
+        _labelled(_("VERDICT"), _what(verdict)),
+        _labelled(_("BECAUSE"), verdict.because),
+        _labelled(_("DO"), verdict.do),
     ]
+
+
+def _what(verdict: Verdict) -> str:
+    if not verdict.others:
+        return verdict.what
+    more = _("(Not done besides: %(count)d.)") % {"count": verdict.others}
+    return joined(verdict.what, more)
+
+
+def _labelled(label: str, text: str) -> str:
+    return f"{label:<{LABEL_WIDTH}}{text}"
 
 
 def story_document(story: Story) -> dict[str, Any]:
@@ -47,26 +61,37 @@ def _told(story: Story) -> Iterator[tuple[datetime, list[str]]]:
 
 def _chapter_lines(chapter: Chapter, story: Story) -> Iterator[str]:
     event = chapter.event
-    about = f" about {event.key}" if event.key != story.key else ""
-    cause = f", caused by {event.causation_id}" if event.causation_id else ""
-    what = f"{event.type} v{event.version}{about}, event {event.event_id}{cause}"
-    yield f"{_time(event.occurred_at)}  {what}"
+    yield f"{_time(event.occurred_at)}  {_headline(chapter, story)}"
     for stop in chapter.stops:
         yield f"    → {stop.delivery.receiver}: {describe(stop)}"
         for failure in stop.failures:
             yield f"        {_failure_line(failure)}"
+    lacking = _("no delivery")
     for receiver in chapter.lacking:
-        yield f"    → {receiver}: no delivery"
+        yield f"    → {receiver}: {lacking}"
+
+
+def _headline(chapter: Chapter, story: Story) -> str:
+    """Return which event it is, about whom where that is another, and what caused it."""
+    event = chapter.event
+    named = {"type": f"{event.type} v{event.version}", "key": event.key, "id": event.event_id}
+    headline = (
+        _("%(type)s, event %(id)s")
+        if event.key == story.key
+        else _("%(type)s about %(key)s, event %(id)s")
+    ) % named
+    if not event.causation_id:
+        return headline
+    return _("%(event)s, caused by %(cause)s") % {"event": headline, "cause": event.causation_id}
 
 
 def _failure_line(failure: Attempt) -> str:
-    release = f", release {failure.release}" if failure.release else ""
-    lasted_s = (failure.ended_at - failure.started_at).total_seconds()
-    first_line = failure.error_message.partition("\n")[0]
-    return (
-        f"{_time(failure.started_at)} attempt {failure.number} failed after {lasted_s:.3f} s"
-        f"{release}: {failure.error_class}: {first_line}"
-    )
+    seconds = (failure.ended_at - failure.started_at).total_seconds()
+    error = f"{failure.error_class}: {failure.error_message.partition(chr(10))[0]}"
+    told = {"at": _time(failure.started_at), "number": failure.number, "seconds": seconds}
+    failed = _("%(at)s attempt %(number)d failed after %(seconds).3f s") % told
+    release = _("release %(release)s") % {"release": failure.release}
+    return f"{failed}, {release}: {error}" if failure.release else f"{failed}: {error}"
 
 
 def _time(moment: datetime) -> str:

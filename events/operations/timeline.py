@@ -5,11 +5,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from events.models import Attempt, Delivery, DeliveryState
-from events.operations.explain import Chapter, Fact, Stop, Story
 from events.operations.replay import REPLAYABLE_STATES
 from events.operations.skip import SKIPPABLE_STATES
-from events.operations.verdict import describe
+from events.operations.story import Chapter, Fact, Stop, Story
+from events.operations.wording import describe
 
 _WORTH_A_REPLAY = set(REPLAYABLE_STATES) - {DeliveryState.DONE}
 
@@ -66,8 +69,14 @@ def _moments(story: Story) -> Iterator[Moment]:
 
 
 def _gap(passed: timedelta) -> str:
-    seconds = passed.total_seconds()
-    return f"+{seconds:.3f} s" if seconds < 100 else f"+{timedelta(seconds=round(seconds))}"
+    if passed < timedelta(seconds=100):
+        return _("+%(seconds).3f s") % {"seconds": passed.total_seconds()}
+    rounded = timedelta(seconds=round(passed.total_seconds()))
+    clock = str(rounded - timedelta(days=rounded.days))
+    if not rounded.days:
+        return f"+{clock}"
+    days = ngettext("+%(count)d day, %(clock)s", "+%(count)d days, %(clock)s", rounded.days)
+    return days % {"count": rounded.days, "clock": clock}
 
 
 def _fate(stop: Stop) -> Fate:

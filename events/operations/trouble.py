@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from uuid import UUID
 
-NOTHING = "Nothing."  # is to be done
+from django.utils.translation import gettext_lazy as _
+
+NOTHING = _("Nothing.")  # is to be done
 
 
 class Severity(IntEnum):

@@ -7,7 +7,7 @@ from accounts.models import User
 from coupons.explain import SENTENCES, tell
 from coupons.models import Coupon, DecisionReason
 from coupons.redeeming import redeem, roll_back
-from events.operations.explain import Subject, Told
+from events.operations.story import Subject, Told
 from tests.coupons.factories import make_campaign, make_coupon, make_decision
 from tests.registrations import make_person
 

@@ -1,6 +1,7 @@
 """`explain` tells the story of a user or an event, and ends with what is late and what to do."""
 
 import json
+import re
 from datetime import timedelta
 from io import StringIO
 from typing import Any
@@ -11,6 +12,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
+from django.utils import translation
 
 from accounts import services
 from accounts.models import User
@@ -26,6 +28,10 @@ from tests.registrations import flag
 pytestmark = pytest.mark.django_db(transaction=True)
 
 HOUR = timedelta(hours=1)
+# What no language translates: commands, names with a dot in them, ids, the app that a fact is of.
+UNTRANSLATED = re.compile(
+    r"`[^`]*`|[\w-]+(\.\w+)+|[0-9a-f-]{36}|^[\d: .Z-]+\w+: |Welcome|Broken|coupons"
+)
 
 
 def explain(*arguments: str) -> list[str]:
@@ -405,6 +411,36 @@ def test_the_json_document(coupon_delivery: Delivery) -> None:
     stop = next(d for d in event["deliveries"] if d["receiver"] == WELCOME_RECEIVER)
     assert (stop["state"], stop["finished_at"]) == ("pending", None)
     assert "example.com" not in json.dumps(found)
+
+
+DEAD = {"state": "dead", "due_at": None, "attempts": 16, "last_error": "Broken"}
+SKIPPED = {
+    "state": "skipped",
+    "due_at": None,
+    "finished_at": Now(),
+    "skipped_by": "…",
+    "skip_reason": "…",
+}
+
+
+@pytest.mark.parametrize(
+    "columns", [{}, DEAD, SKIPPED, {"due_at": Now() - HOUR}, {"due_at": Now() + HOUR}]
+)
+def test_a_story_in_chinese(columns: dict[str, Any], coupon_delivery: Delivery) -> None:
+    change(coupon_delivery, **columns)
+
+    lines = explain("--user", "b@example.com", "--language", "zh-hans")
+
+    what, because, do = lines[-3:]
+    assert (what[:2], because[:2], do[:2]) == ("结论", "原因", "处理")
+    for line in lines:
+        rest = UNTRANSLATED.sub("", line)
+        assert not re.search("[A-Za-z]{3,}", rest), line
+
+
+def test_commands_speak_english_whatever_the_page_before_did(coupon_delivery: Delivery) -> None:
+    with translation.override("zh-hans"):
+        assert verdict("--user", "b@example.com")[0].endswith("is about to be run.")
 
 
 @pytest.mark.parametrize("unknown", [("--user", "nobody@example.com"), ("--event", str(uuid4()))])

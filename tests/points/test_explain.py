@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from events.operations.explain import Subject
+from events.operations.story import Subject
 from points.explain import tell
 from points.models import PointsAccount
 from points.spending import spend

@@ -380,3 +380,13 @@ def test_the_catalogue_is_a_page_for_whoever_may_view_events(client: Client) -> 
     assert "accounts.user_registered" in page
     assert "minor units" in page
     assert "exactly_once, queue coupons, batches" in page
+
+
+def test_the_page_speaks_the_reader_s_language(client: Client, clerk: User, unlucky: User) -> None:
+    answer = client.get(f"/admin/support/accounts/{unlucky.pk}/", HTTP_ACCEPT_LANGUAGE="zh-hans")
+
+    page = answer.content.decode()
+    assert "在 16 次尝试后成为死信。" in page
+    assert "最后一次错误：OSError: disk full。" in page
+    assert "请先排除原因，然后 <code>manage.py replay " in page
+    assert "账号已创建" in page

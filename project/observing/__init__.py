@@ -1,0 +1,1 @@
+"""Traces and error reports: both optional, and off until an environment variable asks for them."""
