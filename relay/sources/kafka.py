@@ -6,7 +6,6 @@ begins with the oldest message there is.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import SplitResult
 
@@ -19,7 +18,7 @@ from aiokafka.errors import (
 )
 from django.utils.translation import gettext as _
 
-from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused, unreadable
+from relay.source import WAIT_S, Connection, Incoming, SourceLost, SourceRefused, unreadable
 from relay.transport import BadURL, options
 from relay.transports.kafka import connection_settings, require_mechanism
 
@@ -48,31 +47,12 @@ def check(url: SplitResult) -> None:
     require_mechanism(given["mechanism"])
 
 
-class Source:
+class Source(Connection):
     """A topic that is read. Its client works only while something is asked of it."""
 
     def __init__(self, url: SplitResult) -> None:
         self._url = url
         self._topic = _options(url)["topic"]
-
-    def __enter__(self) -> "Source":
-        """Connect. Raises SourceLost and SourceRefused."""
-        self._runner = asyncio.Runner()
-        try:
-            self._run(self._start(), JOIN_S)
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go: what is not committed comes again."""
-        self._close()
 
     def take(self) -> Sequence[Incoming]:
         """Return the messages that have come, in order by partition."""
@@ -131,6 +111,10 @@ class Source:
         joined = _Joined()
         self._client.subscribe([self._topic], listener=joined)
         await joined.event.wait()
+
+    def _open(self) -> None:
+        self._runner = asyncio.Runner()
+        self._run(self._start(), JOIN_S)
 
     def _run(self, work: Coroutine[Any, Any, T], limit_s: float) -> T:
         try:
