@@ -227,12 +227,12 @@ class Tokens(APIView):
             (401, PROBLEM): problem(
                 "Wrong address, password or code, or no code where one is needed: `mfa_required`.",
                 401,
-                "invalid_credentials",
+                *("invalid_credentials", "mfa_required", "mfa_invalid"),
             ),
             (403, PROBLEM): problem(
                 "The address is not confirmed, or only sessions can be had.",
                 403,
-                "email_unverified",
+                *("email_unverified", "mfa_setup_required", "mfa_sessions_only"),
             ),
             (429, PROBLEM): problem("Too many attempts.", 429, "throttled"),
         },

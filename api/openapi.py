@@ -1,5 +1,6 @@
 """How the OpenAPI document describes error answers, and bodies that take known names alone."""
 
+from http import HTTPStatus
 from typing import Any
 
 from drf_spectacular.extensions import (
@@ -10,6 +11,7 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse
 from rest_framework import serializers
 
 PROBLEM = "application/problem+json"
+INVALID = "invalid"  # the code of every answer that lists field errors
 _NO_NUL = r"^[^\x00]*$"
 _NOT_BLANK = r"^[^\x00]*[^\s\x00][^\x00]*$"
 
@@ -66,18 +68,33 @@ class StrictSchema(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
         return {**schema, "additionalProperties": False}
 
 
-def problem(description: str, status: int, code: str) -> OpenApiResponse:
-    """Describe one error answer, with an example."""
-    example = {
-        "type": "about:blank",
-        "title": description,
-        "status": status,
-        "detail": description,
-        "code": code,
-        "request_id": "7f0c3b1e-9a53-4f0e-8a3e-0d8f3c5d2b11",
-    }
+def problem(description: str, status: int, *codes: str) -> OpenApiResponse:
+    """Describe one error answer, with an example of each of its codes."""
     return OpenApiResponse(
         Problem,
         description=description,
-        examples=[OpenApiExample(code, value=example, response_only=True, media_type=PROBLEM)],
+        examples=[
+            OpenApiExample(
+                code,
+                value=problem_example(status, code, description),
+                response_only=True,
+                media_type=PROBLEM,
+            )
+            for code in codes
+        ],
     )
+
+
+def problem_example(status: int, code: str, detail: str) -> dict[str, Any]:
+    """Return a problem document as it may be answered."""
+    document: dict[str, Any] = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": "7f0c3b1e-9a53-4f0e-8a3e-0d8f3c5d2b11",
+    }
+    if code == INVALID:
+        document["errors"] = [{"pointer": "/field", "code": "required", "detail": detail}]
+    return document

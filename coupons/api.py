@@ -5,10 +5,8 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.utils import timezone
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import (
     OpenApiExample,
-    OpenApiResponse,
     PolymorphicProxySerializer,
     extend_schema,
     extend_schema_field,
@@ -27,14 +25,13 @@ from api.fields import (
     require_empty_body,
 )
 from api.idempotency import idempotent
+from api.openapi import PROBLEM, problem
 from coupons import redeeming
 from coupons.limits import require_lookups_within_limit
 from coupons.models import Coupon
 from coupons.redemptions import MAX_ORDER_AMOUNT, ORDER_REF_LENGTH
 from coupons.refusals import Refused
 from coupons.states import CouponState, coupon_state
-
-PROBLEM = "application/problem+json"
 
 
 @extend_schema_serializer(component_name="FixedBenefit")
@@ -136,17 +133,20 @@ class Conflict(exceptions.APIException):
     default_code = "conflict"
 
 
-def _problem(description: str) -> OpenApiResponse:
-    """Describe one error answer; its schema is that of all problems."""
-    return OpenApiResponse(OpenApiTypes.OBJECT, description=description)
-
-
-_INVALID = _problem("`invalid`: a field was refused.")
-_UNKNOWN = _problem(
-    "`unknown_code`: the caller has no such coupon. Accounts that may redeem anybody's are told "
-    "`mistyped_code` where the check character does not fit."
+# Why a coupon can't be used for an order.
+NOT_USABLE = (
+    *(state.value for state in CouponState if state != "usable"),
+    *("min_spend", "no_discount", "order_amount_differs", "order_undone"),
 )
-_THROTTLED = _problem("`throttled`: too many codes were tried.")
+_INVALID = problem("A field was refused.", 400, "invalid")
+_UNKNOWN = problem(
+    "The caller has no such coupon. Accounts that may redeem anybody's are told `mistyped_code` "
+    "where the check character does not fit.",
+    404,
+    "unknown_code",
+    "mistyped_code",
+)
+_THROTTLED = problem("Too many codes were tried.", 429, "throttled")
 
 
 class CouponUse(APIView):
@@ -249,12 +249,14 @@ class Redemptions(CouponUse):
             201: Output,
             (400, PROBLEM): _INVALID,
             (404, PROBLEM): _UNKNOWN,
-            (409, PROBLEM): _problem(
+            (409, PROBLEM): problem(
                 "The coupon can't be used: `redeemed` (for another order), `suspended`, `revoked`, "
                 "`expired`, `upcoming`, `min_spend`, `no_discount` (a percentage of so small an "
                 "order is nothing), `order_amount_differs` (it was used for this order with "
                 "another amount), or `order_undone` (its use for this order was rolled back: name "
-                "another order)."
+                "another order).",
+                409,
+                *NOT_USABLE,
             ),
             (429, PROBLEM): _THROTTLED,
         },
@@ -293,9 +295,11 @@ class Rollback(CouponUse):
         request=None,
         responses={
             201: Output,
-            (404, PROBLEM): _problem(
-                "`unknown_redemption`: none that the caller made. Accounts that may redeem "
-                "anybody's coupons may undo any."
+            (404, PROBLEM): problem(
+                "None that the caller made. Accounts that may redeem anybody's coupons may undo "
+                "any.",
+                404,
+                "unknown_redemption",
             ),
             (429, PROBLEM): _THROTTLED,
         },

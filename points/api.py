@@ -21,6 +21,7 @@ from api.fields import (
     require_empty_body,
 )
 from api.idempotency import idempotent
+from api.openapi import PROBLEM, problem
 from points import refusals, spending
 from points.ledger import Entry, EntryKind
 from points.queries import summary_of
@@ -132,15 +133,24 @@ class Spend(APIView):
         operation_id="spend_points",
         summary="Spend a person's points",
         request=Input,
-        responses={201: MyEntries.Output},
+        responses={
+            201: MyEntries.Output,
+            (409, PROBLEM): problem(
+                "The points can't be spent: `insufficient_points`, `account_frozen`, "
+                "`account_closed`, `order_conflict` (the order was paid with other points) or "
+                "`order_undone` (it was paid, and that was undone).",
+                409,
+                refusals.InsufficientPoints.code,
+                refusals.AccountFrozen.code,
+                refusals.AccountClosed.code,
+                refusals.OrderConflict.code,
+                refusals.OrderUndone.code,
+            ),
+        },
     )
     @idempotent
     def post(self, request: Request) -> Response:
-        """Take points for an order. The same order again is the same entry; nothing is taken twice.
-
-        409 `insufficient_points`, `account_frozen`, `account_closed`, `order_conflict` (the order
-        was paid with other points) or `order_undone` (it was paid, and that was undone).
-        """
+        """Take points for an order. The same order again is the same entry: none is taken twice."""
         data = self.Input(data=request.data)
         data.is_valid(raise_exception=True)
         given = data.validated_data
@@ -168,14 +178,17 @@ class RollBackSpend(APIView):
         operation_id="roll_back_points_spend",
         summary="Undo a spending",
         request=None,
-        responses={201: MyEntries.Output},
+        responses={
+            201: MyEntries.Output,
+            (404, PROBLEM): problem("There is no such entry.", 404, refusals.UnknownEntry.code),
+            (409, PROBLEM): problem(
+                "The entry is another one, no spending.", 409, refusals.NotASpending.code
+            ),
+        },
     )
     @idempotent
     def post(self, request: Request, entry_id: UUID) -> Response:
-        """Give back what an entry spent. A second call is a no-op with the same answer.
-
-        409 `not_a_spending` where the entry is another one, 404 `unknown_entry` where it is none.
-        """
+        """Give back what an entry spent. A second call is a no-op with the same answer."""
         require_empty_body(request)
         try:
             entry = spending.roll_back_spend(

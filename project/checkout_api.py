@@ -14,6 +14,7 @@ from api.caching import revalidated
 from api.fields import StrictCharField, StrictIntegerField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
+from coupons.api import NOT_USABLE
 from coupons.redeeming import REDEEM_ANY, NotFound
 from coupons.redemptions import MAX_ORDER_AMOUNT
 from coupons.refusals import Refused
@@ -91,8 +92,10 @@ class Checkouts(APIView):
         responses={
             202: CheckoutOutput,
             (400, PROBLEM): problem("A field was refused.", 400, "invalid"),
-            (404, PROBLEM): problem("There is no such coupon.", 404, "unknown_code"),
-            (409, PROBLEM): problem("The coupon can't be used.", 409, "redeemed"),
+            (404, PROBLEM): problem(
+                "There is no such coupon.", 404, "unknown_code", "mistyped_code"
+            ),
+            (409, PROBLEM): problem("The coupon can't be used.", 409, *NOT_USABLE, "order_differs"),
         },
         examples=[
             OpenApiExample(

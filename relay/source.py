@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import SplitResult, urlsplit
 
 from django.utils.translation import gettext as _
@@ -71,6 +71,30 @@ class OpenSource(Protocol):
 
     def acknowledge(self, incoming: Sequence[Incoming]) -> None:
         """Say that what was taken last need not come again. Raises SourceLost."""
+
+
+class Connection:
+    """What an open source is when it is entered and left; each kind opens and closes its own."""
+
+    def __enter__(self) -> Self:
+        """Connect. Raises SourceLost and SourceRefused."""
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let go: what is not acknowledged comes again."""
+        self._close()
+
+    def _open(self) -> None:
+        raise NotImplementedError
+
+    def _close(self) -> None:
+        """Let go of whatever there is, also of half a connection."""
+        raise NotImplementedError
 
 
 Open = Callable[[SplitResult], AbstractContextManager[OpenSource]]

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks import recovery
@@ -20,7 +21,7 @@ SCENARIOS: dict[str, Callable[[Site], dict[str, Any]]] = {
     "broker_hung": outages.broker_hung,
     "database_down": outages.database_down,
     "database_hung": outages.database_hung,
-    "poison": poison.poison,
+    **{f"poison_{kind}": partial(poison.poisoned_by, kind) for kind in poison.KINDS},
 }
 NEEDS = {
     "broker_down": ("broker", "redis"),

@@ -1,7 +1,8 @@
 """Stopping long work between two pieces of it: Ctrl-C and SIGTERM ask, and nothing is cut off."""
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -10,22 +11,21 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether somebody asked to stop during the block.
+def asked_to_stop() -> Iterator[threading.Event]:
+    """Yield what is set once somebody asked to stop during the block.
 
     The first signal asks; a second one is handled as before the block, and so ends it at once.
     Only the main thread can be asked.
     """
-    asked = False
+    asked = threading.Event()
 
     def ask(number: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        asked = True
+        asked.set()
         _restore(before)
 
     before = {number: signal.signal(number, ask) for number in _SIGNALS}
     try:
-        yield lambda: asked
+        yield asked
     finally:
         _restore(before)
 

@@ -3,14 +3,19 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 
 
 def write_json(out: OutputWrapper, document: dict[str, Any]) -> None:
-    """Write a command's one document; times and ids become text."""
-    out.write(json.dumps(document, indent=2, default=str, ensure_ascii=False))
+    """Write a command's one document; ids become text, and times as RFC 3339 has them."""
+    out.write(json.dumps(document, indent=2, default=_text, ensure_ascii=False))
+
+
+def _text(value: object) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
 class Counter:

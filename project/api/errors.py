@@ -15,13 +15,13 @@ from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.settings import api_settings
 
+from api.openapi import INVALID
 from project.api.exceptions import BodyTooLarge, ServiceUnavailable
 from project.api.problems import CONTENT_TYPE, FieldError, pointer, problem
 from project.outages import is_outage
 
 logger = logging.getLogger(__name__)
 
-INVALID = "invalid"  # the code of every answer that lists field errors
 _UNREADABLE = (SuspiciousOperation, BadRequest, MultiPartParserError, UnreadablePostError)
 
 

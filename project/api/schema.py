@@ -3,6 +3,8 @@
 from typing import Any
 
 from api.caching import REVALIDATED
+from api.openapi import problem_example
+from project.api.operations import AROUND_VIEWS
 from project.api.problems import CONTENT_TYPE
 
 _ERROR = {
@@ -54,11 +56,17 @@ def describe_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     Calls describe the errors that are theirs; all of them answer any other error like this.
     """
     result["components"].setdefault("schemas", {})["Problem"] = PROBLEM
+    result["components"]["examples"] = {
+        code: {"value": problem_example(status, code, detail)}
+        for code, (status, detail) in AROUND_VIEWS.items()
+    }
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    fault = {"internal_error": {"$ref": "#/components/examples/internal_error"}}
+    other = {CONTENT_TYPE: {**content[CONTENT_TYPE], "examples": fault}}
     for item in result["paths"].values():
         for method in _METHODS & item.keys():
             answers = item[method]["responses"]
-            answers.setdefault("default", {"description": "Any error", "content": content})
+            answers.setdefault("default", {"description": "Any error", "content": other})
             for status, answer in answers.items():
                 if status.startswith(("4", "5")):
                     described = answer.setdefault("content", {})

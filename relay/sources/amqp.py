@@ -7,7 +7,6 @@ time, for order's sake. (https://www.rabbitmq.com/docs/consumers#exclusivity)
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import TracebackType
 from typing import Any
 from urllib.parse import SplitResult
 
@@ -23,6 +22,7 @@ from pika.exceptions import (
 
 from relay.source import (
     WAIT_S,
+    Connection,
     Incoming,
     SourceInUse,
     SourceLost,
@@ -52,32 +52,13 @@ def check(url: SplitResult) -> None:
         raise BadURL(_("Name the queue by ?queue=."))
 
 
-class Source:
+class Source(Connection):
     """A queue that is read."""
 
     def __init__(self, url: SplitResult) -> None:
         self._url = url
         self._queue = _queue(url)
-
-    def __enter__(self) -> "Source":
-        """Connect. Raises SourceLost and SourceRefused."""
-        with _broker_errors():
-            self._connection = BlockingConnection(_parameters(self._url))
-        try:
-            self._open()
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go: what is not acknowledged comes again."""
-        self._close()
+        self._connection: BlockingConnection | None = None
 
     def take(self) -> Sequence[Incoming]:
         """Return the next message, if there is one in time."""
@@ -105,6 +86,7 @@ class Source:
 
     def _open(self) -> None:
         with _broker_errors():
+            self._connection = BlockingConnection(_parameters(self._url))
             self._channel = self._connection.channel()
             self._channel.basic_qos(prefetch_count=PREFETCH)
             self._messages = self._channel.consume(
@@ -112,7 +94,7 @@ class Source:
             )
 
     def _close(self) -> None:
-        if self._connection.is_open:
+        if self._connection and self._connection.is_open:
             try:
                 self._connection.close()
             except (AMQPError, OSError):

@@ -6,11 +6,10 @@ begins with the oldest message there is.
 
 import asyncio
 from collections.abc import Coroutine, Sequence
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import SplitResult
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import (
     AuthenticationFailedError,
     GroupAuthorizationFailedError,
@@ -19,7 +18,7 @@ from aiokafka.errors import (
 )
 from django.utils.translation import gettext as _
 
-from relay.source import WAIT_S, Incoming, SourceLost, SourceRefused, unreadable
+from relay.source import WAIT_S, Connection, Incoming, SourceLost, SourceRefused, unreadable
 from relay.transport import BadURL, options
 from relay.transports.kafka import connection_settings, require_mechanism
 
@@ -48,39 +47,19 @@ def check(url: SplitResult) -> None:
     require_mechanism(given["mechanism"])
 
 
-class Source:
+class Source(Connection):
     """A topic that is read. Its client works only while something is asked of it."""
 
     def __init__(self, url: SplitResult) -> None:
         self._url = url
         self._topic = _options(url)["topic"]
 
-    def __enter__(self) -> "Source":
-        """Connect. Raises SourceLost and SourceRefused."""
-        self._runner = asyncio.Runner()
-        try:
-            self._run(self._start(), JOIN_S)
-        except BaseException:
-            self._close()
-            raise
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Let go: what is not committed comes again."""
-        self._close()
-
     def take(self) -> Sequence[Incoming]:
         """Return the messages that have come, in order by partition."""
-        batches = self._run(
-            self._client.getmany(timeout_ms=int(WAIT_S * 1000), max_records=MAX_RECORDS),
-            JOIN_S,
-        )
-        return [_incoming(record) for batch in batches.values() for record in batch]
+        try:
+            return self._fetched(max_records=MAX_RECORDS)
+        except UnicodeDecodeError:  # and nobody knows which of them it was
+            return self._one_of_each_partition()
 
     def left(self) -> int:
         """Return 0: records come whether or not those before them are acknowledged."""
@@ -90,6 +69,31 @@ class Source:
         """Commit the offsets behind everything that was taken."""
         if incoming:
             self._run(self._client.commit(), CONNECT_S)
+
+    def _fetched(self, *partitions: TopicPartition, max_records: int) -> list[Incoming]:
+        """Return what has come. Raises UnicodeDecodeError where a header's name is no UTF-8."""
+        fetching = self._client.getmany(
+            *partitions, timeout_ms=int(WAIT_S * 1000), max_records=max_records
+        )
+        batches = self._run(fetching, JOIN_S)
+        return [_incoming(record) for batch in batches.values() for record in batch]
+
+    def _one_of_each_partition(self) -> list[Incoming]:
+        """Return the next record of each partition; its place alone where the client can't read it.
+
+        That is the one at the partition's position, and then each behind it in its batch. They are
+        parked by their places in the topic, where they can still be looked at.
+        """
+        found: list[Incoming] = []
+        for partition in sorted(self._client.assignment()):
+            try:
+                found += self._fetched(partition, max_records=1)
+            except UnicodeDecodeError as error:
+                position = self._run(self._client.position(partition), CONNECT_S)
+                self._client.seek(partition, position + 1)
+                place = f"{partition.topic}[{partition.partition}]@{position}"
+                found.append(unreadable(error, place=place, body=place.encode(), tag=None))
+        return found
 
     async def _start(self) -> None:
         settings = connection_settings(self._url, mechanism=_options(self._url)["mechanism"])
@@ -107,6 +111,10 @@ class Source:
         joined = _Joined()
         self._client.subscribe([self._topic], listener=joined)
         await joined.event.wait()
+
+    def _open(self) -> None:
+        self._runner = asyncio.Runner()
+        self._run(self._start(), JOIN_S)
 
     def _run(self, work: Coroutine[Any, Any, T], limit_s: float) -> T:
         try:

@@ -218,6 +218,7 @@ def test_a_dry_run_counts_what_would_go_and_writes_nothing(
     text = run("--older-than", "12w", "--dry-run")
     marked = ReceiverState.objects.filter(pruned_before__isnull=False).exists()
     result = json.loads(run("--older-than", "12w", "--json"))
+    assert "T" in result["finished_before"]  # as RFC 3339 has it
 
     assert plan["dry_run"] is True
     assert text.endswith("would be deleted. Nothing was written.\n")

@@ -84,6 +84,44 @@ def test_every_error_is_described_as_a_problem(schema: dict[str, Any]) -> None:
     assert all(media_types == {"application/problem+json"} for media_types in errors)
 
 
+def test_every_error_has_examples_as_it_may_be_answered(schema: dict[str, Any]) -> None:
+    problem = jsonschema.Draft202012Validator(schema["components"]["schemas"]["Problem"])
+    for name, operation in operations_of(schema).items():
+        for status, answer in operation["responses"].items():
+            if status >= "400":
+                examples = examples_of(schema, answer)
+                assert examples, (name, status)
+                assert len({example["code"] for example in examples}) == len(examples)
+                for example in examples:
+                    problem.validate(example)
+                    assert str(example["status"]) == (status if status != "default" else "500")
+
+
+def examples_of(schema: dict[str, Any], answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the examples of an error."""
+    shared = schema["components"]["examples"]
+    examples = answer["content"]["application/problem+json"].get("examples", {}).values()
+    return [
+        (shared[each["$ref"].rpartition("/")[2]] if "$ref" in each else each)["value"]
+        for each in examples
+    ]
+
+
+def test_the_codes_of_an_error_are_those_of_the_call(schema: dict[str, Any]) -> None:
+    answers = operations_of(schema)["spend_points"]["responses"]
+
+    codes = {each["code"] for each in examples_of(schema, answers["409"])}
+
+    assert codes == {
+        "insufficient_points",
+        "account_frozen",
+        "account_closed",
+        "order_conflict",
+        "order_undone",
+        "idempotency_key_in_use",
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "statuses"),
     [

@@ -7,10 +7,14 @@ import io
 import json
 import threading
 from collections.abc import Sequence
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
+from urllib.parse import urlsplit
 
 import pytest
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaConnectionError
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
@@ -107,7 +111,7 @@ def binary(event: dict[str, Any], **changed: Any) -> Incoming:
     return Incoming(place="risk", tag=1, **given)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, source: MemorySource, **how: Any) -> Tally:
+def run(monkeypatch: pytest.MonkeyPatch, source: Any, **how: Any) -> Tally:
     """Consume until nothing is left."""
     monkeypatch.setattr(consuming, "source_of", lambda url: lambda: source)
     return consume(
@@ -273,6 +277,63 @@ def test_a_record_whose_headers_can_not_be_read_is_parked(
     parked = ParkedMessage.objects.get()
     assert "Its headers can't be read: AttributeError" in parked.error
     assert (bytes(parked.body), parked.place) == (poison.body, "risk[0]@7")
+
+
+class BatchReader:
+    """A client that reads as aiokafka does: no batch in which a header's name is no UTF-8."""
+
+    def __init__(self, *batches: list[Any]) -> None:
+        self.batches = batches
+        self.at = 0
+        self.start = self.stop = self.commit = AsyncMock()
+        self.topics = AsyncMock(return_value={"risk"})
+
+    def subscribe(self, topics: list[str], listener: Any) -> None:
+        listener.on_partitions_assigned([])
+
+    def assignment(self) -> set[TopicPartition]:
+        return {TopicPartition("risk", 0)}
+
+    async def position(self, partition: TopicPartition) -> int:
+        return self.at
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.at = offset
+
+    async def getmany(self, *partitions: Any, timeout_ms: int, max_records: int) -> Any:
+        parsed = (self._parsed(each) for batch in self._ahead() for each in batch)
+        found = list(islice((each for each in parsed if each.offset >= self.at), max_records))
+        self.at += len(found)
+        return {TopicPartition("risk", 0): found} if found else {}
+
+    def _ahead(self) -> list[list[Any]]:
+        return [batch for batch in self.batches if batch[-1].offset >= self.at]
+
+    def _parsed(self, record: Any) -> Any:
+        for name, _ in record.headers:
+            name if isinstance(name, str) else name.decode()
+        return record
+
+
+def test_a_header_whose_name_is_no_utf8_holds_up_nobody(
+    monkeypatch: pytest.MonkeyPatch, person: User
+) -> None:
+    flaw = (b"\xff", b"x")
+    first, flawed, behind, last = records = [
+        record(decision(person, id=f"msg_{n}"), *([flaw] if n == 1 else [])) for n in range(4)
+    ]
+    for offset, each in enumerate(records):
+        each.offset = offset
+    client = BatchReader([first, flawed, behind], [last])
+    monkeypatch.setattr(kafka, "AIOKafkaConsumer", lambda **settings: client)
+
+    tally = run(monkeypatch, kafka.Source(urlsplit("kafka://b.example?topic=risk")))
+
+    assert tally == Tally(applied=2, parked=2)  # the client reads nothing behind it in its batch
+    parked = ParkedMessage.objects.order_by("pk")
+    assert [each.place for each in parked] == ["risk[0]@1", "risk[0]@2"]
+    assert "Its headers can't be read: UnicodeDecodeError" in parked[0].error
+    assert client.at == 4
 
 
 def test_kafka_is_asked_for_committed_records_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,6 +65,11 @@ class OutsideRabbitMQ(Outside):
             connection.channel().queue_declare(NAME, durable=True)
             connection.channel().queue_purge(NAME)
 
+    def declare(self, queue: str, **arguments: Any) -> None:
+        """Make another queue."""
+        with pika.BlockingConnection(pika.URLParameters(self._server.url)) as connection:
+            connection.channel().queue_declare(queue, durable=True, arguments=arguments)
+
     @property
     def url(self) -> str:
         """Return what `consume` reads, over the link."""
@@ -217,6 +222,15 @@ def test_a_second_reader_of_a_queue_waits_until_the_first_has_gone(outside: Outs
             consume(reading)
 
     assert read(outside) == Tally(applied=1)
+
+
+@pytest.mark.parametrize("outside", [RABBITMQ], indirect=True)
+def test_a_queue_with_single_active_consumer_is_told(outside: OutsideRabbitMQ) -> None:
+    outside.declare("sac", **{"x-single-active-consumer": True})
+    url = outside.url.replace(f"={NAME}", "=sac")
+
+    with pytest.raises(SourceRefused, match="the queue has x-single-active-consumer"):
+        consume(Reading(url=url, stop=threading.Event(), dry_run=True))
 
 
 def test_a_queue_or_topic_that_is_not_there_is_a_failure(outside: Outside) -> None:

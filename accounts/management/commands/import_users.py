@@ -75,8 +75,8 @@ class Command(BaseCommand):
 
     def _import(self, lines: Iterable[Line], rules: Rules, report: Report) -> bool:
         """Tell whether lines are left because somebody asked to stop."""
-        with asked_to_stop() as is_asked, counted(self.stderr) as counter:
-            wanted = _Wanted(lines, is_asked)
+        with asked_to_stop() as asked, counted(self.stderr) as counter:
+            wanted = _Wanted(lines, asked.is_set)
             for batch in import_lines(wanted, rules):
                 report.add(batch)
                 counter(len(batch))

@@ -1,16 +1,13 @@
 """Bring events of other systems in: `manage.py consume URL`."""
 
 import os
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from events.management.stopping import asked_to_stop
 from events.management.telling import counted, write_json
 from events.management.usage import USAGE_ERROR, positive
 from relay.consuming import Reading, Tally, consume
@@ -54,7 +51,7 @@ class Command(BaseCommand):
         """Run."""
         idle_s = options["until_idle"] or (DRY_RUN_IDLE_S if options["dry_run"] else None)
         try:
-            with stopped_by_signals() as stop, counted(self.stderr) as counter:
+            with asked_to_stop() as stop, counted(self.stderr) as counter:
                 reading = Reading(
                     url=with_password(options["url"]),
                     stop=stop,
@@ -103,18 +100,3 @@ def with_password(text: str) -> str:
         return text
     user, _, place = url.netloc.rpartition("@")
     return url._replace(netloc=f"{user}:{quote(password, safe='')}@{place}").geturl()
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
-    """Return an event that SIGTERM and Ctrl-C set: what is under way is finished first."""
-    stop = threading.Event()
-    former = {
-        number: signal.signal(number, lambda *_: stop.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
