@@ -31,6 +31,7 @@ UNUSED = (
     "mixins/dataset",
     "mixins/nested",
     "templates/admin/auth/user/add_form.html",
+    "templates/admin/login.html",  # people log in on the page of everybody
     "templates/unfold/helpers/command",
     "templates/unfold/helpers/display_header",
     "templates/unfold/helpers/field_readonly_value_file",
