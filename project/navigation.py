@@ -57,7 +57,7 @@ GROUPS = (
         ),
     ),
     Group(
-        _("Accounts and support"),
+        _("Customers"),
         (
             Page(
                 _("Support"),
