@@ -16,8 +16,8 @@ VERSION_LENGTH = 40
 class Channel(models.TextChoices):
     """Where the terms were shown to a person."""
 
-    PAGE = "page", _("page")
-    API = "api", _("API")  # by the program that called it
+    PAGE = "page", _("on the page")
+    API = "api", _("by a program")
 
 
 class Consent(AppendOnlyModel):
@@ -34,7 +34,7 @@ class Consent(AppendOnlyModel):
         db_index=False,  # the unique constraint begins with it
     )
     version = models.CharField(_("version of the terms"), max_length=VERSION_LENGTH)
-    channel = models.CharField(_("agreed to on"), max_length=8, choices=Channel)
+    channel = models.CharField(_("agreed to"), max_length=8, choices=Channel)
     language = models.CharField(_("language"), max_length=16, choices=settings.LANGUAGES)
     agreed_at = models.DateTimeField(_("agreed at"), default=timezone.now)
 

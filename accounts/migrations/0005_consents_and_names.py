@@ -37,9 +37,9 @@ class Migration(migrations.Migration):
                 (
                     "channel",
                     models.CharField(
-                        choices=[("page", "page"), ("api", "API")],
+                        choices=[("page", "on the page"), ("api", "by a program")],
                         max_length=8,
-                        verbose_name="agreed to on",
+                        verbose_name="agreed to",
                     ),
                 ),
                 (

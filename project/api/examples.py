@@ -45,6 +45,11 @@ _ENDPOINT_STATE: dict[str, Any] = {
     "created_at": _MOMENT,
     "updated_at": _MOMENT,
 }
+_TERMS: dict[str, Any] = {
+    "version": "2026-11-01",
+    "terms_url": "https://usher.example/terms/",
+    "privacy_url": "https://usher.example/privacy/",
+}
 _DEAD: dict[str, Any] = {
     "id": DELIVERY,
     "event": EVENT,
@@ -83,6 +88,7 @@ _SECRET = "whsec_…"  # noqa: S105  the form of one, for readers
 _USE = {"id": REDEMPTION, "code": COUPON, "order_ref": "A-1042", "discount": 499}
 
 EXAMPLES: dict[str, Any] = {
+    "AgreementRequest": {"version": "2026-11-01"},
     "Checkout": {
         "id": CHECKOUT,
         "order_ref": "A-1042",
@@ -157,6 +163,8 @@ EXAMPLES: dict[str, Any] = {
         "referral_code": "7KQ2M9XW",
         "referral_url": "https://usher.example/i/7KQ2M9XW/",
     },
+    "MyTerms": {**_TERMS, "agreed_version": "2026-11-01", "agreed_at": _MOMENT},
+    "Name": {"display_name": "Mei"},
     "PatchedEndpointChanges": {"state": "disabled"},
     "Points": {
         "balance": 100,
@@ -197,6 +205,7 @@ EXAMPLES: dict[str, Any] = {
     "RiskDecision": {"user": PERSON, "decision": "flag", "reason": "A stolen card."},
     "RiskDecisionReceived": {"id": "msg_2LJzPqQ7"},
     "RolledBackRedemption": {**_USE, "rolled_back_at": _MOMENT},
+    "Terms": _TERMS,
     "Token": {"token": "f3a1…", "expires_at": "2026-12-23T09:30:00Z"},
     "User": {
         "id": PERSON,

@@ -107,7 +107,7 @@ def test_the_page_says_what_is_lost_and_offers_the_data_first(browser: Client) -
 
     assert "are lost" in page
     assert page.index("/accounts/export/") < page.index('name="password"')
-    assert PAGE in browser.get("/wallet/").content.decode()
+    assert PAGE in browser.get("/accounts/").content.decode()
 
 
 def test_the_page_closes_and_logs_out(browser: Client, mei: User) -> None:

@@ -29,6 +29,7 @@ EXPORTED = {
 # What tells of no more than who worked here or called the API, or of nobody at all.
 _STAFF = "who of the staff, or which service, did it: a record of the work, not of the person"
 NOT_EXPORTED = {
+    "accounts.Consent.user": "account",
     "accounts.FormerAddress.account": "written when the account is closed: nobody can ask any more",
     "accounts.StatusChange.actor": _STAFF,
     "admin.LogEntry.user": _STAFF,
