@@ -153,6 +153,7 @@ class Delivery(models.Model):
                 name="delivery_dead",
                 condition=Q(state="dead"),
             ),
+            models.Index(fields=["-id"], name="delivery_skipped", condition=Q(state="skipped")),
             models.Index(
                 fields=["receiver", "finished_at"],
                 name="delivery_finished",
