@@ -118,7 +118,8 @@ def _clients() -> tuple[Any, Any, Any]:
 
     from accounts.models import User
 
-    settings.ALLOWED_HOSTS = ["testserver"]
+    if "testserver" not in settings.ALLOWED_HOSTS:
+        settings.ALLOWED_HOSTS = [*settings.ALLOWED_HOSTS, "testserver"]
     staff = User.objects.filter(email=STAFF).first() or User.objects.create_superuser(STAFF, "!")
     inviter = User.objects.filter(points_account__balance__gt=0).latest("registered_at")
     as_staff, as_person = Client(raise_request_exception=False), Client()
