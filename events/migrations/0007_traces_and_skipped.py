@@ -16,7 +16,6 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default="",
                 default="",
-                help_text="The span that published it, as W3C Trace Context writes it. Empty: none.",
                 max_length=55,
                 verbose_name="trace parent",
             ),
