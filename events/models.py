@@ -244,7 +244,6 @@ class ReceiverState(models.Model):
         blank=True,
         help_text=_("Finished deliveries of events from before this may have been deleted."),
     )
-
     reconcile_began_at = models.DateTimeField(
         _("reconciliation began at"),
         null=True,
