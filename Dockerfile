@@ -1,10 +1,12 @@
 # One image for everything: web (the default command), workers and commands. See docs/deploying.md.
 FROM python:3.13-slim-trixie AS build
 WORKDIR /usher
-COPY requirements.txt ./
+COPY requirements*.txt ./
+# With traces and error reports: --build-arg REQUIREMENTS="-r requirements.txt -r requirements-observability.txt"
+ARG REQUIREMENTS="-r requirements.txt"
 # Wheels only, by the hashes of the lock: nothing is compiled, so no compiler is needed.
 RUN python -m venv .venv \
- && .venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: -r requirements.txt
+ && .venv/bin/pip install --no-cache-dir --require-hashes --only-binary :all: $REQUIREMENTS
 
 FROM python:3.13-slim-trixie
 ARG RELEASE=""

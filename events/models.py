@@ -32,13 +32,9 @@ class Event(models.Model):
     occurred_at = models.DateTimeField(_("occurred at"), default=timezone.now)
     correlation_id = models.CharField(_("correlation id"), max_length=128)
     causation_id = models.UUIDField(_("causation id"), null=True, blank=True)
+    # The span that published it, as W3C Trace Context writes it; empty where nobody traced.
     trace_parent = models.CharField(
-        _("trace parent"),
-        max_length=TRACE_PARENT_LENGTH,
-        default="",
-        db_default="",  # a release that does not know it yet may insert rows
-        blank=True,
-        help_text=_("The span that published it, as W3C Trace Context writes it. Empty: none."),
+        _("trace parent"), max_length=TRACE_PARENT_LENGTH, default="", db_default="", blank=True
     )
 
     class Meta:
@@ -153,6 +149,7 @@ class Delivery(models.Model):
                 name="delivery_dead",
                 condition=Q(state="dead"),
             ),
+            models.Index(fields=["-id"], name="delivery_skipped", condition=Q(state="skipped")),
             models.Index(
                 fields=["receiver", "finished_at"],
                 name="delivery_finished",
@@ -248,7 +245,6 @@ class ReceiverState(models.Model):
         blank=True,
         help_text=_("Finished deliveries of events from before this may have been deleted."),
     )
-
     reconcile_began_at = models.DateTimeField(
         _("reconciliation began at"),
         null=True,

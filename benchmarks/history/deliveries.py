@@ -6,7 +6,7 @@ from enum import Enum, auto
 from random import Random
 
 from benchmarks.history.rows import NULL, Rows, moment
-from events.receivers import Guarantee, Receiver, get_receiver
+from events.receivers import Receiver, get_receiver
 from events.signals import get_signal
 from project.models import MailKind
 
@@ -16,7 +16,6 @@ TRIED_AGAIN_AFTER_S = 30 * 86_400.0  # later than anybody measures: it is not to
 ATTEMPTS_SO_FAR = 6  # of what is tried again later
 TRACEBACK = "Traceback (most recent call last): " + "a line of a receiver's code; " * 30
 RELEASE = "2026.1"
-INBOXES = ("coupons", "points", "relay")
 MAILS = {
     "project.send_welcome_mail": MailKind.WELCOME,
     "project.send_coupon_mail": MailKind.COUPON,
@@ -95,7 +94,7 @@ class Deliveries:
         self.keep_from = keep_from
         self._delivery, self._attempt = rows.adder("events.Delivery"), rows.adder("events.Attempt")
         self._mail = rows.adder("project.Mail")
-        self._inboxes = {app: rows.adder(f"{app}.ProcessedEvent") for app in INBOXES}
+        self._rows = rows
         self._owed: dict[str, list[Owed]] = {}
 
     def deliver(self, event: Happening, fates: Mapping[str, Fate], user_id: str) -> None:
@@ -117,14 +116,12 @@ class Deliveries:
         return self._owed[type_]
 
     def _owe(self, receiver: Receiver, version: str) -> Owed:
-        app = receiver.name.partition(".")[0]
-        exactly_once = receiver.guarantee is Guarantee.EXACTLY_ONCE
         return Owed(
             receiver=receiver.name,
             queue=receiver.queue,
             version=version,
             most_attempts=receiver.retry.max_attempts,
-            inbox=self._inboxes[app] if exactly_once else None,
+            inbox=self._rows.adder(receiver.inbox._meta.label) if receiver.inbox else None,
         )
 
     def _done(self, event: Happening, owed: Owed, user_id: str) -> None:

@@ -77,6 +77,7 @@ def load(
             rows.copy()
     rows.copy()
     _settle(people, campaign, keep_from)
+    vacuum(rows.inserted)
     return Loaded(rows=rows.inserted, seconds=round(time.monotonic() - began, 1))
 
 
@@ -121,7 +122,6 @@ def _settle(people: People, campaign: Campaign, keep_from: float) -> None:
                 name=receiver.name, defaults={"first_seen_at": pruned, "pruned_before": pruned}
             )
     reset_sequences()
-    vacuum()
 
 
 def _settle_balances(people: People) -> None:

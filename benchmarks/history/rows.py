@@ -1,6 +1,6 @@
 """Rows on their way into PostgreSQL: collected as text, table by table, and copied in bulk."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from typing import Any
@@ -46,12 +46,9 @@ _COLUMNS = {
     "coupons.FunnelStep": "event_id campaign day kind",
     "points.FunnelStep": "event_id inviter day kind points",
     "project.Mail": "event_id kind user outcome reason message_id answer created_at",
-    "coupons.ProcessedEvent": "receiver target event_id processed_at",
-    "points.ProcessedEvent": "receiver target event_id processed_at",
-    "relay.ProcessedEvent": "receiver target event_id processed_at",
 }
 TABLES = {label: columns.split() for label, columns in _COLUMNS.items()}
-
+INBOX = ["receiver", "target", "event_id", "processed_at"]  # of whichever app
 NULL = "\\N"
 
 
@@ -60,11 +57,11 @@ class Rows:
 
     def __init__(self) -> None:
         self._lines: dict[str, list[str]] = {label: [] for label in TABLES}
-        self.inserted = dict.fromkeys(TABLES, 0)
+        self.inserted: dict[str, int] = dict.fromkeys(TABLES, 0)
 
     def adder(self, label: str) -> Callable[..., None]:
         """Return a function that takes the values of one row of a table, in order."""
-        append, join = self._lines[label].append, "\t".join
+        append, join = self._lines.setdefault(label, []).append, "\t".join
 
         def add(*values: str) -> None:
             append(join(values))
@@ -79,7 +76,7 @@ class Rows:
                 if lines:
                     with cursor.copy(_statement(label)) as copy:
                         copy.write("\n".join(lines) + "\n")
-                    self.inserted[label] += len(lines)
+                    self.inserted[label] = self.inserted.get(label, 0) + len(lines)
                     lines.clear()
 
 
@@ -95,7 +92,9 @@ def _spare_the_checks(cursor: Any) -> None:
 
 def _statement(label: str) -> str:
     model = apps.get_model(label)
-    columns = ", ".join(f'"{model._meta.get_field(name).column}"' for name in TABLES[label])
+    columns = ", ".join(
+        f'"{model._meta.get_field(name).column}"' for name in TABLES.get(label, INBOX)
+    )
     return f'COPY "{model._meta.db_table}" ({columns}) FROM STDIN'
 
 
@@ -121,8 +120,8 @@ def reset_sequences() -> None:
             cursor.execute(statement)
 
 
-def vacuum() -> None:
+def vacuum(labels: Iterable[str]) -> None:
     """Do what autovacuum would have done by the time that a history has grown."""
-    tables = ", ".join(f'"{apps.get_model(label)._meta.db_table}"' for label in TABLES)
+    tables = ", ".join(f'"{apps.get_model(label)._meta.db_table}"' for label in labels)
     with connection.cursor() as cursor:
         cursor.execute(f"VACUUM (ANALYZE) {tables}")

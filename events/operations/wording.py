@@ -1,7 +1,6 @@
 """How a delivery stands, and its parts of speech, in the active language."""
 
 from datetime import datetime
-from functools import reduce
 
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -45,9 +44,8 @@ def sentence(text: str) -> str:
 
 
 def joined(*sentences: str) -> str:
-    """Return sentences one after the other, as the language sets them; empty ones are left out."""
-    told = [each for each in sentences if each] or [""]
-    return reduce(lambda one, more: _("%(one)s %(more)s") % {"one": one, "more": more}, told)
+    """Return sentences one after the other; empty ones are left out."""
+    return " ".join(each for each in sentences if each)
 
 
 def when(moment: datetime | None) -> str:

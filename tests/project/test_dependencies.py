@@ -39,8 +39,17 @@ def test_no_version_with_a_known_hole_is_locked(name: str) -> None:
     assert all(version >= floor for version, floor in zip(versions, floors, strict=True))
 
 
-def test_every_dependency_is_pinned_by_its_hash() -> None:
-    text = (ROOT / "requirements.txt").read_text()
+@pytest.mark.parametrize("lock", ["requirements.txt", "requirements-observability.txt"])
+def test_every_dependency_is_pinned_by_its_hash(lock: str) -> None:
+    text = (ROOT / lock).read_text()
 
-    assert text.count("==") == len(locked(ROOT / "requirements.txt"))
+    assert text.count("==") == len(locked(ROOT / lock))
     assert all(block.count("--hash=sha256:") for block in re.split(r"\n(?=[a-z0-9])", text)[1:])
+
+
+def test_what_is_optional_can_be_installed_beside_the_rest() -> None:
+    base = {r.name: str(r.specifier) for r in locked(ROOT / "requirements.txt")}
+    optional = {r.name: str(r.specifier) for r in locked(ROOT / "requirements-observability.txt")}
+
+    assert {"opentelemetry-sdk", "sentry-sdk"} <= optional.keys()
+    assert {n: v for n, v in optional.items() if base.get(n, v) != v} == {}
