@@ -9,8 +9,11 @@ from uuid import UUID
 from django.conf import settings
 from django.urls import reverse
 
+import codes
 from accounts.emails import fold_email
 from accounts.models import Referral, ReferralStatus, User
+from accounts.signals import user_registered
+from events.models import Event as EventRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,15 @@ class ReferralSummary:
     status: str  # pending | approved | flagged | voided
     created_at: datetime
     decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationSummary:
+    """One registration, as its event tells it to every receiver."""
+
+    user_id: UUID
+    inviter_id: UUID | None  # None: nobody is credited
+    occurred_at: datetime
 
 
 Exporter: TypeAlias = Callable[[UUID], Any]
@@ -88,6 +100,23 @@ def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary
     """Return the referrals of those among `user_ids` who were invited, in one query."""
     rows = Referral.objects.filter(pk__in=list(user_ids)).values(*ReferralSummary.__slots__)
     return {row["invitee_id"]: ReferralSummary(**row) for row in rows}
+
+
+def registration_of(user_id: UUID) -> RegistrationSummary | None:
+    """Return a person's registration, or None where the log has none (yet), in one query."""
+    rows = EventRow.objects.filter(type=user_registered.type, key=str(user_id))
+    if (row := rows.order_by("position").first()) is None:
+        return None
+    event = user_registered.read(row)
+    return RegistrationSummary(
+        user_id=user_id, inviter_id=event.data.inviter_id, occurred_at=event.occurred_at
+    )
+
+
+def id_by_referral_code(code: str) -> UUID | None:
+    """Return whose referral code this is, however it is spelled, or None."""
+    users = User.objects.filter(referral_code=codes.normalize(code))
+    return users.values_list("pk", flat=True).first()
 
 
 def invitees_of(user_id: UUID, limit: int) -> list[UUID]:
