@@ -38,6 +38,11 @@ def walk(rules: Sequence[Rule[C, V]], case: C) -> Iterator[Step[C, V]]:
             return
 
 
+def put(rule: Rule[C, V], case: C) -> Step[C, V]:
+    """Ask one rule by itself."""
+    return Step(rule, rule.ask(case))
+
+
 def decide(rules: Sequence[Rule[C, V]], case: C) -> V | None:
     """Return the first verdict, or None where every rule lets the case go on."""
     return next((step.verdict for step in walk(rules, case) if step.verdict is not None), None)
