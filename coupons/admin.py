@@ -21,6 +21,7 @@ from coupons.bulk_issues import RowOutcome
 from coupons.bulk_issuing import progress_of
 from coupons.campaign_pages import CampaignPages
 from coupons.display import describe_benefit, format_money
+from coupons.file_pages import CampaignFiles
 from coupons.funnel import Steps, days_of, funnels_of
 from coupons.models import (
     CODE_LENGTH,
@@ -62,7 +63,7 @@ class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(CampaignPages):
+class CampaignAdmin(CampaignPages, CampaignFiles):
     """Marketing plans campaigns here. The form's times are those of the campaign's time zone."""
 
     list_display = (
