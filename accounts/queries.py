@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Count
+from django.db.models.functions import TruncDate
 from django.urls import reverse
 
 import codes
@@ -14,6 +16,7 @@ from accounts.emails import fold_email
 from accounts.models import Referral, ReferralStatus, User
 from accounts.signals import user_registered
 from events.models import Event as EventRow
+from periods import DAY, first_uuid7, midnight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +126,18 @@ def invitees_of(user_id: UUID, limit: int) -> list[UUID]:
     """Return whom a person invited, the latest first."""
     referrals = Referral.objects.filter(inviter=user_id).order_by("-created_at")
     return list(referrals.values_list("invitee_id", flat=True)[:limit])
+
+
+def sign_ups_by_invitation(since: date, until: date) -> dict[date, int]:
+    """Return how many people signed up through an invitation, by day in UTC, in one query.
+
+    Both days are inclusive. Somebody who has not confirmed their address yet counts.
+    """
+    # An account's id tells when it was made, and the referrals are in order of it.
+    first, last = (first_uuid7(midnight(day, UTC)) for day in (since, until + DAY))
+    referrals = Referral.objects.filter(pk__gte=first, pk__lt=last).order_by()
+    by_day = referrals.annotate(day=TruncDate("created_at", tzinfo=UTC))
+    return dict(by_day.values_list("day").annotate(Count("pk")))
 
 
 def voided_invitees_of(user_ids: Iterable[UUID]) -> set[UUID]:

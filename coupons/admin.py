@@ -1,6 +1,5 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
-from datetime import timedelta
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -11,8 +10,7 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import mark_safe
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 import codes
@@ -21,8 +19,8 @@ from coupons.bulk_issues import RowOutcome
 from coupons.bulk_issuing import progress_of
 from coupons.campaign_pages import CampaignPages
 from coupons.display import describe_benefit, format_money
+from coupons.figure_pages import CampaignFigures
 from coupons.file_pages import CampaignFiles
-from coupons.funnel import Steps, days_of, funnels_of
 from coupons.models import (
     CODE_LENGTH,
     BulkIssue,
@@ -39,7 +37,6 @@ from events.admin import PersonalAdmin, ProcessedEventAdmin
 
 DEFAULT_TIME_ZONE = "UTC"
 REFRESH_S = 3
-FUNNEL_DAYS = 14  # shown of a campaign
 
 
 class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
@@ -63,7 +60,7 @@ class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(CampaignPages, CampaignFiles):
+class CampaignAdmin(CampaignPages, CampaignFiles, CampaignFigures):
     """Marketing plans campaigns here. The form's times are those of the campaign's time zone."""
 
     list_display = (
@@ -129,18 +126,6 @@ class CampaignAdmin(CampaignPages, CampaignFiles):
                 answer.render()  # now: later, the time zone would be another one
         return answer
 
-    @admin.display(description=_("funnel"))
-    def funnel(self, campaign: Campaign) -> str:
-        """Return how far people got, in all and on the latest days."""
-        total = funnels_of([campaign.pk])[campaign.pk]
-        in_all = _("%(decided)d people decided, %(steps)s") % {
-            "decided": total.decided,
-            "steps": _sentence(total.steps),
-        }
-        since = timezone.now().date() - timedelta(days=FUNNEL_DAYS)
-        days = [(f"{d.day}: {_sentence(d.steps)}",) for d in days_of(campaign.pk, since=since)]
-        return format_html_join(mark_safe("<br>"), "{}", [(in_all,), *reversed(days)])
-
     def get_readonly_fields(
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> tuple[str, ...]:
@@ -169,11 +154,6 @@ def _time_zone_of(request: HttpRequest, campaign: Campaign | None) -> ZoneInfo:
     known = campaign.time_zone if campaign else DEFAULT_TIME_ZONE
     name = request.POST.get("time_zone", known)
     return ZoneInfo(name if name in available_timezones() else DEFAULT_TIME_ZONE)
-
-
-def _sentence(steps: Steps) -> str:
-    counts = {"issued": steps.issued, "refused": steps.refused, "used": steps.used}
-    return _("%(issued)d issued, %(refused)d refused, %(used)d used") % counts
 
 
 @admin.register(IssueDecision)
