@@ -15,7 +15,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.db.models import Prefetch, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
@@ -26,6 +26,7 @@ from accounts.models import (
     AccountStatus,
     ProcessedEvent,
     Referral,
+    ReferralStatus,
     RiskSignal,
     RiskSignalKind,
     StatusChange,
@@ -240,6 +241,15 @@ class ReferralAdmin(ReadOnlyAdmin):
     search_fields = ("invitee__email", "inviter__email", "code_used")
     ordering = ("-created_at",)
     actions = ("approve", "void")
+    change_list_template = "admin/accounts/referral/change_list.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, with how many wait for a review, and a link to these."""
+        waiting = Referral.objects.filter(status=ReferralStatus.FLAGGED).order_by()
+        context = {"waiting": waiting.count()}
+        return super().changelist_view(request, context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Referral]:
         """Fetch the signals of a page at once."""

@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -244,11 +245,19 @@ class BulkIssueAdmin(PersonalAdmin):
     )
     readonly_fields = ("progress", "outcomes", "lines")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BulkIssue]:
+        """Count the lines that are not reached of all lists at once."""
+        to_do = BulkIssueRow.objects.filter(bulk_issue=OuterRef("pk"), outcome=RowOutcome.OPEN)
+        count = to_do.order_by().values("bulk_issue").annotate(count=Count("pk")).values("count")
+        lists: QuerySet[BulkIssue] = super().get_queryset(request)
+        return lists.annotate(left=Coalesce(Subquery(count), 0))
+
     @admin.display(description=_("progress"))
     def progress(self, bulk_issue: BulkIssue) -> str:
-        """Return how many lines were reached."""
-        left = bulk_issue.rows.filter(outcome="").count() if bulk_issue.finished_at is None else 0
-        return f"{bulk_issue.total - left} / {bulk_issue.total}"
+        """Return how many lines were reached, of how many."""
+        total, done = bulk_issue.total, bulk_issue.total - getattr(bulk_issue, "left", 0)
+        bar = '<progress max="{}" value="{}" aria-hidden="true"></progress> {} / {}'
+        return format_html(bar, str(total), str(done), str(done), str(total))
 
     @admin.display(description=_("outcomes"))
     def outcomes(self, bulk_issue: BulkIssue) -> str:

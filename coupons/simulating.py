@@ -135,7 +135,7 @@ def _steps(
 ) -> Iterator[Step[Any, Answer]]:
     """Yield what is asked, in the order of the receivers, up to what decides."""
     for part in (
-        lambda: [put(_UNDECIDED, decision)],
+        lambda: [] if moment.afresh else [put(_UNDECIDED, decision)],
         lambda: _rules(campaign, person, moment, now),
         lambda: [put(_IN_STOCK, campaign)],
     ):
