@@ -143,7 +143,8 @@ def _save(row: Planned, by: Any) -> None:
 def _named_in(lines: Iterable[Line]) -> Q:
     ids = {pk for line in lines if (pk := _id_of(line))}
     names = {line.values.get("name", "").strip() for line in lines if not _id_of(line)}
-    return Q(pk__in=ids) | Q(name__in=names)
+    # PostgreSQL has no text with a NUL in it, and refuses to look for one.
+    return Q(pk__in=ids) | Q(name__in=[name for name in names if "\x00" not in name])
 
 
 def _id_of(line: Line) -> UUID | None:
