@@ -123,7 +123,7 @@ def _is_of_interest(outlook: Outlook, now: datetime) -> bool:
 
 def _decisions(user_id: UUID, campaigns: Sequence[Campaign]) -> dict[UUID, IssueDecision]:
     decisions = IssueDecision.objects.filter(user=user_id, campaign__in=campaigns)
-    return {decision.campaign_id: decision for decision in decisions.select_related("coupon")}
+    return {decision.campaign_id: decision for decision in decisions}
 
 
 def _steps(

@@ -420,6 +420,24 @@ def test_the_page_leads_to_the_answer_and_keeps_the_address_out_of_it(staff: Cli
     assert "Nothing would be decided: nobody invited this person." in told
 
 
+def test_campaigns_and_accounts_lead_there(staff: Client) -> None:
+    campaign, person = make_campaign(), newcomer()
+    places = {
+        reverse("admin:coupons_campaign_changelist"): reverse("simulate"),
+        reverse("admin:coupons_campaign_change", args=[campaign.pk]): (
+            f"{reverse('simulate')}?campaign={campaign.pk}"
+        ),
+        reverse("admin:accounts_user_change", args=[person.pk]): (
+            reverse("simulate-person", args=[person.pk])
+        ),
+    }
+
+    for page, place in places.items():
+        assert f'href="{place}"' in staff.get(page).content.decode(), page
+    asking = staff.get(reverse("simulate"), {"campaign": str(campaign.pk)}).content.decode()
+    assert f'value="{campaign.pk}" selected' in asking
+
+
 def test_the_page_says_what_it_cannot_find(staff: Client) -> None:
     person = newcomer()
     asked = staff.post(reverse("simulate"), {"wanted": "nobody@example.com"})
