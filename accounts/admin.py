@@ -251,6 +251,11 @@ class ReferralAdmin(ReadOnlyAdmin):
         context = {"waiting": waiting.count()}
         return super().changelist_view(request, context | (extra_context or {}))
 
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Begin the queue of reviews with who waits the longest."""
+        is_queue = request.GET.get("status__exact") == ReferralStatus.FLAGGED
+        return ("decided_at", "pk") if is_queue else self.ordering
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Referral]:
         """Fetch the signals of a page at once."""
         telling = RiskSignal.objects.filter(weight__gt=0).order_by("-weight")
