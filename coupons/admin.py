@@ -1,11 +1,13 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
@@ -35,29 +37,19 @@ from coupons.models import (
 )
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
 from events.admin import PersonalAdmin, ProcessedEventAdmin
+from events.staff_lists import KnownValuesFilter, ReadOnlyInline, any_of, ids_of
 
 DEFAULT_TIME_ZONE = "UTC"
 REFRESH_S = 3
+LISTS_TO_CHOOSE = 20  # bulk issues
 
 
-class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
-    """When the campaign took which status."""
+class StatusChangeInline(ReadOnlyInline):
+    """When the campaign took which status: its services add them."""
 
     model = CampaignStatusChange
     fields = ("status", "changed_at", "changed_by")
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: saving the campaign adds them."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: they are history."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: they are history."""
-        return False
+    show_change_link = False
 
 
 @admin.register(Campaign)
@@ -76,7 +68,7 @@ class CampaignAdmin(CampaignPages, CampaignFiles, CampaignFigures):
     )
     list_filter = ("status", "trigger", "audience")
     search_fields = ("name",)
-    show_full_result_count = False
+    sortable_by = ("name", "current_status", "starts_at", "ends_at", "issued_of_stock")
     readonly_fields = ("id", "status", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
     fieldsets: ClassVar[Any] = (
@@ -199,7 +191,6 @@ class CouponAdmin(PersonalAdmin):
 class RedemptionAdmin(PersonalAdmin):
     """The orders that coupons were used for."""
 
-    people = ("coupon__user", "redeemed_by")
     list_display = ("order_ref", "coupon", "owner", "amount_off", "created_at", "rolled_back_at")
     list_filter = (("rolled_back_at", admin.EmptyFieldListFilter),)
     list_select_related = ("coupon__user",)
@@ -218,11 +209,10 @@ class RedemptionAdmin(PersonalAdmin):
 
     def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Return the rows of an order, a code, an id or an address."""
-        orders = queryset.filter(order_ref=term)
-        code = codes.normalize(term)
-        if codes.is_well_formed(code, CODE_LENGTH):
-            return orders | queryset.filter(coupon__code=code)
-        return orders | super().find(queryset, term)
+        ids, code = ids_of(term), codes.normalize(term)
+        coupons = Coupon.objects.filter(Q(user__in=ids) | Q(code=code)).values_list("pk", flat=True)
+        lookups = {"pk__in": ids, "redeemed_by__in": ids, "order_ref": term}
+        return queryset.filter(any_of(lookups | {"coupon__in": list(coupons)}))
 
 
 @admin.register(BulkIssue)
@@ -281,12 +271,24 @@ class BulkIssueAdmin(PersonalAdmin):
         return answer
 
 
+class BulkIssueFilter(KnownValuesFilter):
+    """The lines of one of the latest lists; of others, by the link on their pages."""
+
+    title = _("bulk issue")
+    parameter_name = "bulk_issue__id__exact"
+
+    def values(self) -> Iterable[tuple[UUID, str]]:
+        """Return the latest lists."""
+        latest = BulkIssue.objects.select_related("campaign").order_by("-pk")[:LISTS_TO_CHOOSE]
+        return [(each.pk, f"{each.campaign} {each.created_at:%Y-%m-%d %H:%M}") for each in latest]
+
+
 @admin.register(BulkIssueRow)
 class BulkIssueRowAdmin(PersonalAdmin):
     """What came of each line."""
 
     list_display = ("line", "user", "given", "outcome", "reason")
-    list_filter = ("outcome", ("bulk_issue", admin.RelatedOnlyFieldListFilter))
+    list_filter = ("outcome", BulkIssueFilter)
     list_select_related = ("user",)
     search_fields = ("user__email",)
     ordering = ("bulk_issue", "line")

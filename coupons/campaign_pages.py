@@ -21,9 +21,10 @@ from coupons.campaign_steps import STEPS, PeopleForm, StockForm, WhyForm
 from coupons.campaigns import Campaign, CampaignStatus, Trigger
 from coupons.refusals import Refused
 from events.operations.record import with_reason
+from events.staff_lists import StaffAdmin
 
 
-class CampaignPages(admin.ModelAdmin[Campaign]):
+class CampaignPages(StaffAdmin[Campaign]):
     """Adds the pages, and the buttons that lead there."""
 
     change_form_template = "admin/coupons/campaign/change_form.html"

@@ -20,10 +20,11 @@ import charts
 from coupons.campaigns import Campaign, Trigger
 from coupons.figures import Figures, figures_of
 from coupons.funnel import funnels_of
+from events.staff_lists import StaffAdmin
 from periods import period_of, usual_periods
 
 
-class CampaignFigures(admin.ModelAdmin[Campaign]):
+class CampaignFigures(StaffAdmin[Campaign]):
     """Adds the page, and the funnel on the campaign's own."""
 
     def get_urls(self) -> list[URLPattern]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
@@ -30,6 +30,7 @@ from coupons.campaign_file import (
 )
 from coupons.campaigns import Campaign
 from coupons.planning import Fate, Plan, carry_out, plan
+from events.staff_lists import StaffAdmin
 
 
 class FileForm(forms.Form):
@@ -68,7 +69,7 @@ class FileForm(forms.Form):
             raise UnreadableFile(gettext("Choose the file again.")) from None
 
 
-class CampaignFiles(admin.ModelAdmin[Campaign]):
+class CampaignFiles(StaffAdmin[Campaign]):
     """Adds both pages, and what leads there from the list."""
 
     change_list_template = "admin/coupons/campaign/change_list.html"

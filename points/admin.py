@@ -29,8 +29,8 @@ class RewardRuleAdmin(InviteFigures):
 
     list_display = (*FROZEN_FIELDS, "active_until")
     list_filter = ("kind",)
+    sortable_by = ("kind", "version", "active_from", "active_until")
     readonly_fields = ("id", "created_at")
-    show_full_result_count = False
     actions = ("new_version",)
 
     @admin.action(description=_("New version of the selected rule"), permissions=["add"])
@@ -170,7 +170,7 @@ class PointsAccountAdmin(PersonalAdmin):
 class EntryAdmin(PersonalAdmin):
     """The ledger, newest first."""
 
-    people = ("account__user",)
+    people = ("account",)  # its key is the user's
     list_display = (
         "id",
         "account_user",

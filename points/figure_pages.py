@@ -3,7 +3,6 @@
 from datetime import UTC, date
 from typing import Any
 
-from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -13,12 +12,13 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 import charts
+from events.staff_lists import StaffAdmin
 from periods import period_of, usual_periods
 from points.figures import Figures, figures_of
 from points.rewards import RewardRule
 
 
-class InviteFigures(admin.ModelAdmin[RewardRule]):
+class InviteFigures(StaffAdmin[RewardRule]):
     """Adds the page, and what leads there from the rules: all at once, or the time of one."""
 
     change_list_template = "admin/points/rewardrule/change_list.html"

@@ -1,0 +1,109 @@
+"""What every list of the admin has: the theme, and pages that cost the same at a million rows."""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.paginator import Paginator
+from django.db.models import Model, Q, QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from unfold.admin import ModelAdmin, TabularInline
+
+M = TypeVar("M", bound=Model)
+COUNTED = 10_000  # rows; nobody pages further, and to skip more would be slow
+
+
+class AtLeast(int):
+    """A count that was ended early, shown with a plus."""
+
+    def __str__(self) -> str:
+        return f"{int(self)}+"
+
+
+class BoundedPaginator(Paginator[Any]):
+    """Pages of the first rows. Whether there are more is known, how many is not asked."""
+
+    @cached_property
+    def count(self) -> int:
+        """Return how many rows there are, at most COUNTED."""
+        rows: Any = self.object_list
+        found: int = rows.order_by()[: COUNTED + 1].count()
+        return AtLeast(COUNTED) if found > COUNTED else found
+
+
+class StaffAdmin(ModelAdmin, admin.ModelAdmin[M]):  # type: ignore[misc]  # unfold is not typed
+    """A list and its form. Columns sort where `sortable_by` names them: where an index does it."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    sortable_by: ClassVar[Any] = ()
+    list_fullwidth = True
+    list_per_page = 50
+
+
+class FindsByIndex:
+    """A search for whole ids, addresses and the like: no scan, however many rows there are."""
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Return what `find` finds, or everything where nothing was typed."""
+        term = search_term.strip()
+        return (self.find(queryset, term) if term else queryset), False
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of a term, each condition of which has an index."""
+        raise NotImplementedError
+
+
+class KnownValuesFilter(admin.SimpleListFilter):
+    """A filter by values that the sources know: rows are not asked which ones occur."""
+
+    def values(self) -> Iterable[tuple[Any, Any]]:
+        """Return the values, with their names."""
+        raise NotImplementedError
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[Any, Any]]:
+        """Return the choices."""
+        return list(self.values())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the rows of the chosen value."""
+        value, name = self.value(), str(self.parameter_name)
+        return queryset.filter(**{name: value}) if value else queryset
+
+
+def ids_of(term: str) -> list[UUID]:
+    """Return the id that was typed, or that of the account with the address that was."""
+    try:
+        return [UUID(term)]
+    except ValueError:
+        accounts = get_user_model()._default_manager.filter(email=term.lower())
+        return list(accounts.values_list("pk", flat=True))
+
+
+def any_of(lookups: dict[str, Any]) -> Q:
+    """Return the condition that one of these holds."""
+    return Q(**lookups, _connector=Q.OR)
+
+
+class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold is not typed
+    """Rows that are history, below the form of what they belong to."""
+
+    extra = 0
+    show_change_link = True
+
+    def has_add_permission(self, request: Any, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_change_permission(self, request: Any, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
+
+    def has_delete_permission(self, request: Any, obj: Any = None) -> bool:
+        """Refuse."""
+        return False
