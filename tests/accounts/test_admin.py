@@ -102,7 +102,8 @@ def test_the_queue_of_reviews_has_a_link_and_begins_with_who_waits_the_longest(
     html = staff.get("/admin/accounts/referral/").content.decode()
     queue = staff.get("/admin/accounts/referral/?status__exact=flagged")
 
-    assert '<a href="?status__exact=flagged">2 wait for a review</a>' in html
+    assert 'href="?status__exact=flagged"' in html
+    assert "2 wait for a review" in html
     assert [row.pk for row in queue.context["cl"].result_list] == [people[1].pk, people[0].pk]
 
 
