@@ -30,7 +30,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
 		api_reference api_revalidation api_security api_tutorial bodies copy_database dependencies deploying dev event_catalogue headers live metrics nul operations_api pages roles \
-		settings smtp support translations seed_demo pains)) \
+		settings smtp staff_lists support theme translations seed_demo pains)) \
 	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite emails leaving second_factor_pages sessions mail_parts mishaps second_factor import_users)) \
 	$(addprefix tests/relay/test_,$(addsuffix .py, addresses amqp_source broker_tls consume_brokers integrations kafka loops nats \
 		rabbitmq redis_streams ssrf through_trouble tls zeromq)) \

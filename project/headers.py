@@ -26,7 +26,7 @@ PAGES = {
     "form-action": [SELF],
     "frame-ancestors": [NONE],
 }
-ADMIN = PAGES  # Django's needs no more; a theme that does is given it here
+ADMIN = PAGES  # its theme needs no more: docs/adr/0025
 # Swagger UI writes styles into the page as it goes; scripts are as strict as elsewhere.
 API_DOCS = {**PAGES, "style-src": [SELF, UNSAFE_INLINE]}
 # The first whose beginning fits counts.

@@ -68,7 +68,7 @@ GROUPS = (
         ),
     ),
     Group(
-        _("Accounts and support"),
+        _("Customers"),
         (
             Page(
                 _("Support"),

@@ -105,8 +105,8 @@ def filters_of(label: str, request: Any) -> list[QueryDict]:
     """Return the query of each choice of each filter of a list."""
     request.GET = QueryDict()
     shown = admin.site._registry[MODELS[label]].get_changelist_instance(request)
-    links = [each["query_string"] for spec in shown.filter_specs for each in spec.choices(shown)]
-    return [QueryDict(link.removeprefix("?")) for link in links]
+    choices = [choice for spec in shown.filter_specs for choice in spec.choices(shown)]
+    return [QueryDict(str(choice["query_string"]).removeprefix("?")) for choice in choices]
 
 
 def statements(label: str, request: Any, query: QueryDict) -> list[str]:
