@@ -35,7 +35,7 @@ ON_SQLITE_ALONE := tests/servers tests/contracts \
 	$(addprefix tests/relay/test_,$(addsuffix .py, addresses amqp_source broker_tls consume_brokers integrations kafka loops nats \
 		rabbitmq redis_streams ssrf through_trouble tls zeromq)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
-	tests/coupons/test_campaign_pages.py tests/coupons/test_display.py \
+	tests/coupons/test_campaign_pages.py tests/coupons/test_display.py tests/test_charts.py \
 	tests/faults/test_reconcile_under_kills.py tests/faults/test_rolling_deploy.py
 
 test: $(VENV)/.requirements-dev ## run the suite: SQLite, PostgreSQL, faults, browser

@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Prefetch, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import mark_safe
@@ -21,6 +21,7 @@ from accounts.models import (
     Consent,
     ProcessedEvent,
     Referral,
+    ReferralStatus,
     RiskSignal,
     RiskSignalKind,
     StatusChange,
@@ -284,6 +285,20 @@ class ReferralAdmin(PersonalAdmin):
     search_help_text = _("Id or e-mail address of one of the two; whole")
     ordering = ("-pk",)  # as they were made
     actions = ("approve", "void")
+    change_list_template = "admin/accounts/referral/change_list.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the list, with how many wait for a review, and a link to these."""
+        waiting = Referral.objects.filter(status=ReferralStatus.FLAGGED).order_by()
+        context = {"waiting": waiting.count()}
+        return super().changelist_view(request, context | (extra_context or {}))
+
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Begin the queue of reviews with who waits the longest."""
+        is_queue = request.GET.get("status__exact") == ReferralStatus.FLAGGED
+        return ("decided_at", "pk") if is_queue else self.ordering
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Referral]:
         """Fetch the signals of a page at once."""

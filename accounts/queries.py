@@ -2,15 +2,21 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
 from django.conf import settings
+from django.db.models import Count
+from django.db.models.functions import TruncDate
 from django.urls import reverse
 
+import codes
 from accounts.emails import fold_email
 from accounts.models import Referral, ReferralStatus, User
+from accounts.signals import user_registered
+from events.models import Event as EventRow
+from periods import DAY, first_uuid7, midnight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +40,15 @@ class ReferralSummary:
     status: str  # pending | approved | flagged | voided
     created_at: datetime
     decided_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistrationSummary:
+    """One registration, as its event tells it to every receiver."""
+
+    user_id: UUID
+    inviter_id: UUID | None  # None: nobody is credited
+    occurred_at: datetime
 
 
 Exporter: TypeAlias = Callable[[UUID], Any]
@@ -90,10 +105,39 @@ def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary
     return {row["invitee_id"]: ReferralSummary(**row) for row in rows}
 
 
+def registration_of(user_id: UUID) -> RegistrationSummary | None:
+    """Return a person's registration, or None where the log has none (yet), in one query."""
+    rows = EventRow.objects.filter(type=user_registered.type, key=str(user_id))
+    if (row := rows.order_by("position").first()) is None:
+        return None
+    event = user_registered.read(row)
+    return RegistrationSummary(
+        user_id=user_id, inviter_id=event.data.inviter_id, occurred_at=event.occurred_at
+    )
+
+
+def id_by_referral_code(code: str) -> UUID | None:
+    """Return whose referral code this is, however it is spelled, or None."""
+    users = User.objects.filter(referral_code=codes.normalize(code))
+    return users.values_list("pk", flat=True).first()
+
+
 def invitees_of(user_id: UUID, limit: int) -> list[UUID]:
     """Return whom a person invited, the latest first."""
     referrals = Referral.objects.filter(inviter=user_id).order_by("-created_at")
     return list(referrals.values_list("invitee_id", flat=True)[:limit])
+
+
+def sign_ups_by_invitation(since: date, until: date) -> dict[date, int]:
+    """Return how many people signed up through an invitation, by day in UTC, in one query.
+
+    Both days are inclusive. Somebody who has not confirmed their address yet counts.
+    """
+    # An account's id tells when it was made, and the referrals are in order of it.
+    first, last = (first_uuid7(midnight(day, UTC)) for day in (since, until + DAY))
+    referrals = Referral.objects.filter(pk__gte=first, pk__lt=last).order_by()
+    by_day = referrals.annotate(day=TruncDate("created_at", tzinfo=UTC))
+    return dict(by_day.values_list("day").annotate(Count("pk")))
 
 
 def voided_invitees_of(user_ids: Iterable[UUID]) -> set[UUID]:

@@ -105,7 +105,16 @@ def apply_decision(*, user_id: UUID, decision: str, reason: str) -> None:
 
 def delete_expired_signals() -> int:
     """Delete what tells nothing any more, some at a time. Returns how many there were."""
-    return delete_in_chunks(RiskSignal.objects.filter(expires_at__lte=timezone.now()))
+    return delete_in_chunks(_expired_signals())
+
+
+def count_expired_signals() -> int:
+    """Return how many signals `delete_expired_signals` would delete."""
+    return _expired_signals().count()
+
+
+def _expired_signals() -> QuerySet[RiskSignal]:
+    return RiskSignal.objects.filter(expires_at__lte=timezone.now())
 
 
 def _flag(user_id: UUID, note: str) -> None:

@@ -1,20 +1,19 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
-from django.utils.safestring import mark_safe
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 import codes
@@ -24,7 +23,8 @@ from coupons.bulk_issuing import progress_of
 from coupons.campaign_form import FIELDS, CampaignForm
 from coupons.campaign_pages import CampaignPages
 from coupons.display import describe_benefit, format_money
-from coupons.funnel import Steps, days_of, funnels_of
+from coupons.figure_pages import CampaignFigures
+from coupons.file_pages import CampaignFiles
 from coupons.models import (
     CODE_LENGTH,
     BulkIssue,
@@ -42,7 +42,6 @@ from events.staff_lists import KnownValuesFilter, ReadOnlyInline, any_of, ids_of
 
 DEFAULT_TIME_ZONE = "UTC"
 REFRESH_S = 3
-FUNNEL_DAYS = 14  # shown of a campaign
 LISTS_TO_CHOOSE = 20  # bulk issues
 
 
@@ -55,7 +54,7 @@ class StatusChangeInline(ReadOnlyInline):
 
 
 @admin.register(Campaign)
-class CampaignAdmin(CampaignPages):
+class CampaignAdmin(CampaignPages, CampaignFiles, CampaignFigures):
     """Marketing plans campaigns here. The form's times are those of the campaign's time zone."""
 
     list_display = (
@@ -129,18 +128,6 @@ class CampaignAdmin(CampaignPages):
                 answer.render()  # now: later, the time zone would be another one
         return answer
 
-    @admin.display(description=_("funnel"))
-    def funnel(self, campaign: Campaign) -> str:
-        """Return how far people got, in all and on the latest days."""
-        total = funnels_of([campaign.pk])[campaign.pk]
-        in_all = _("%(decided)d people decided, %(steps)s") % {
-            "decided": total.decided,
-            "steps": _sentence(total.steps),
-        }
-        since = timezone.now().date() - timedelta(days=FUNNEL_DAYS)
-        days = [(f"{d.day}: {_sentence(d.steps)}",) for d in days_of(campaign.pk, since=since)]
-        return format_html_join(mark_safe("<br>"), "{}", [(in_all,), *reversed(days)])
-
     def get_readonly_fields(
         self, request: HttpRequest, obj: Campaign | None = None
     ) -> tuple[str, ...]:
@@ -169,11 +156,6 @@ def _time_zone_of(request: HttpRequest, campaign: Campaign | None) -> ZoneInfo:
     known = campaign.time_zone if campaign else DEFAULT_TIME_ZONE
     name = request.POST.get("time_zone", known)
     return ZoneInfo(name if name in available_timezones() else DEFAULT_TIME_ZONE)
-
-
-def _sentence(steps: Steps) -> str:
-    counts = {"issued": steps.issued, "refused": steps.refused, "used": steps.used}
-    return _("%(issued)d issued, %(refused)d refused, %(used)d used") % counts
 
 
 @admin.register(IssueDecision)
@@ -262,11 +244,19 @@ class BulkIssueAdmin(PersonalAdmin):
     )
     readonly_fields = ("progress", "outcomes", "lines")
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[BulkIssue]:
+        """Count the lines that are not reached of all lists at once."""
+        to_do = BulkIssueRow.objects.filter(bulk_issue=OuterRef("pk"), outcome=RowOutcome.OPEN)
+        count = to_do.order_by().values("bulk_issue").annotate(count=Count("pk")).values("count")
+        lists: QuerySet[BulkIssue] = super().get_queryset(request)
+        return lists.annotate(left=Coalesce(Subquery(count), 0))
+
     @admin.display(description=_("progress"))
     def progress(self, bulk_issue: BulkIssue) -> str:
-        """Return how many lines were reached."""
-        left = bulk_issue.rows.filter(outcome="").count() if bulk_issue.finished_at is None else 0
-        return f"{bulk_issue.total - left} / {bulk_issue.total}"
+        """Return how many lines were reached, of how many."""
+        total, done = bulk_issue.total, bulk_issue.total - getattr(bulk_issue, "left", 0)
+        bar = '<progress max="{}" value="{}" aria-hidden="true"></progress> {} / {}'
+        return format_html(bar, str(total), str(done), str(done), str(total))
 
     @admin.display(description=_("outcomes"))
     def outcomes(self, bulk_issue: BulkIssue) -> str:

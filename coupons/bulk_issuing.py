@@ -17,7 +17,7 @@ from accounts.queries import accounts_by_id, ids_by_email
 from coupons.bulk_issues import GIVEN_LENGTH, BulkIssue, BulkIssueRow, RowOutcome
 from coupons.campaigns import Campaign, Trigger
 from coupons.eligibility import Person, judge_manual, people_by_id
-from coupons.issuing import Decided, allot, record
+from coupons.issuing import Decided, allot, left_of, record
 from coupons.locking import lock_campaigns
 from coupons.models import IssueDecision, Outcome
 from coupons.refusals import Refused
@@ -48,19 +48,19 @@ def preview(*, campaign_id: UUID, people: str) -> Preview:
 
     Raises Refused (not_manual, not_running, no_lines, too_many_lines), Campaign.DoesNotExist.
     """
-    campaign = _require_running(Campaign.objects.get(pk=campaign_id))
+    campaign = require_running(Campaign.objects.get(pk=campaign_id))
     rows = _rows_of(people)
     counts = Counter(row.outcome for row in rows)
     user_ids = [row.user_id for row in rows if row.outcome == RowOutcome.OPEN and row.user_id]
     decided = _decided_users(campaign, user_ids)
     undecided = [user_id for user_id in user_ids if user_id not in decided]
     verdicts = _count_verdicts(campaign, people_by_id(undecided))
-    issued = verdicts[Outcome.ISSUED]
-    left = issued if campaign.stock is None else campaign.stock - campaign.issued_count
+    wanted = verdicts[Outcome.ISSUED]
+    issued = left_of(campaign, wanted)
     return Preview(
         total=len(rows),
-        will_be_issued=min(issued, left),
-        sold_out=max(issued - left, 0),
+        will_be_issued=issued,
+        sold_out=wanted - issued,
         already_decided=len(decided),
         flagged=verdicts[Outcome.HELD],
         closed=verdicts[Outcome.VOIDED],
@@ -76,7 +76,7 @@ def start(*, campaign_id: UUID, people: str, by: Any, key: UUID | None = None) -
 
     The same `key` again, for the same campaign, returns what the first call began.
     """
-    campaign = _require_running(Campaign.objects.get(pk=campaign_id))
+    campaign = require_running(Campaign.objects.get(pk=campaign_id))
     rows = _rows_of(people)
     bulk_issue, is_new = BulkIssue.objects.get_or_create(
         campaign=campaign, key=key or uuid7(), defaults={"requested_by": by, "total": len(rows)}
@@ -115,7 +115,11 @@ def progress_of(bulk_issue: BulkIssue) -> dict[str, int]:
     return dict(counts)
 
 
-def _require_running(campaign: Campaign) -> Campaign:
+def require_running(campaign: Campaign) -> Campaign:
+    """Return the campaign where staff may issue its coupons now.
+
+    Raises Refused (not_manual, not_running).
+    """
     if campaign.trigger != Trigger.MANUAL:
         raise Refused("not_manual", _("Coupons of this campaign are not issued by staff."))
     status = effective_status(campaign, at=timezone.now())

@@ -1,11 +1,10 @@
 """The admin's pages about what staff do with a campaign: each asks first, then does it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
@@ -18,120 +17,11 @@ from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
 from coupons import bulk_issuing, lifecycle
-from coupons.campaigns import MAX_STOCK, Campaign, CampaignStatus, Trigger
+from coupons.campaign_steps import STEPS, PeopleForm, StockForm, WhyForm
+from coupons.campaigns import Campaign, CampaignStatus, Trigger
 from coupons.refusals import Refused
+from events.operations.record import with_reason
 from events.staff_lists import StaffAdmin
-
-MAX_FILE_BYTES = 1_000_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """Something staff can do with a campaign at the push of a button."""
-
-    label: Promise
-    explanation: Promise
-    do: Callable[..., Campaign | None]  # takes campaign_id and by; may return another campaign
-    statuses: frozenset[str]  # in which the button is shown; the service has the last word
-
-
-STEPS = {
-    "activate": Step(
-        label=_("Activate"),
-        explanation=_("From now on the campaign issues coupons, within its time."),
-        do=lifecycle.activate,
-        statuses=frozenset({CampaignStatus.DRAFT}),
-    ),
-    "pause": Step(
-        label=_("Pause"),
-        explanation=_(
-            "Nothing more is issued. People who registered before are owed their coupons until the "
-            "campaign is resumed or ended; who registers during the pause gets none."
-        ),
-        do=lifecycle.pause,
-        statuses=frozenset({CampaignStatus.ACTIVE}),
-    ),
-    "resume": Step(
-        label=_("Resume"),
-        explanation=_("The campaign goes on, and what the pause held back is issued."),
-        do=lifecycle.resume,
-        statuses=frozenset({CampaignStatus.PAUSED}),
-    ),
-    "end": Step(
-        label=_("End"),
-        explanation=_(
-            "The campaign ends for good: what it held back is not issued. Coupons that people hold "
-            "stay valid."
-        ),
-        do=lifecycle.end,
-        statuses=frozenset({CampaignStatus.ACTIVE, CampaignStatus.PAUSED}),
-    ),
-    "archive": Step(
-        label=_("Archive"),
-        explanation=_("The campaign is put away. Its coupons and decisions are kept."),
-        do=lifecycle.archive,
-        statuses=frozenset({CampaignStatus.ENDED}),
-    ),
-    "retry": Step(
-        label=_("Retry sold-out"),
-        explanation=_(
-            "People who were refused because the stock was used up get coupons, the earliest "
-            "registrations first, while stock lasts."
-        ),
-        do=lambda campaign_id, by: lifecycle.retry_sold_out(campaign_id=campaign_id),
-        statuses=frozenset({CampaignStatus.ACTIVE}),
-    ),
-    "clone": Step(
-        label=_("Clone"),
-        explanation=_("A draft with the same terms is made. Nothing becomes of this campaign."),
-        do=lambda campaign_id, by: lifecycle.clone_campaign(campaign_id=campaign_id),
-        statuses=frozenset(CampaignStatus.values),
-    ),
-}
-
-
-class StockForm(forms.Form):
-    """How many coupons there are in all."""
-
-    stock = forms.IntegerField(
-        label=_("Stock"),
-        required=False,
-        min_value=0,
-        max_value=MAX_STOCK,
-        help_text=_("Coupons in all, those that are issued included. Empty: unlimited."),
-    )
-
-
-class PeopleForm(forms.Form):
-    """Who is to get a coupon: typed, pasted, or in a file."""
-
-    people = forms.CharField(
-        label=_("People"),
-        required=False,
-        strip=False,
-        widget=forms.Textarea(attrs={"rows": 12, "cols": 60}),
-        help_text=_("E-mail addresses or account ids, one a line, at most 10,000."),
-    )
-    file = forms.FileField(
-        label=_("or a file"), required=False, help_text=_("A text file of the same form.")
-    )
-
-    key = forms.UUIDField(required=False, widget=forms.HiddenInput)
-
-    def clean(self) -> dict[str, Any]:
-        """Put both together. Raises ValidationError where the file is no text, or too large."""
-        cleaned: dict[str, Any] = super().clean() or {}
-        file = cleaned.get("file")
-        if file is not None and file.size > MAX_FILE_BYTES:
-            self.add_error("file", gettext("The file is too large. Split it."))
-        elif file is not None:
-            try:
-                cleaned["people"] = (
-                    f"{cleaned.get('people', '')}\n{file.read().decode('utf-8-sig')}"
-                )
-            except UnicodeDecodeError:
-                self.add_error("file", gettext("The file is not a text in UTF-8."))
-        return cleaned
 
 
 class CampaignPages(StaffAdmin[Campaign]):
@@ -176,13 +66,17 @@ class CampaignPages(StaffAdmin[Campaign]):
             raise Http404
         if not self._may(request, name):
             raise PermissionDenied
-        if request.method != "POST":
-            return self._page(request, campaign, title=step.label, text=step.explanation)
+        sent = request.POST if request.method == "POST" else None
+        form = WhyForm(sent, needs_reason=step.needs_reason)
+        if request.method != "POST" or not form.is_valid():
+            about = {"title": step.label, "text": step.explanation, "form": form}
+            return self._page(request, campaign, **about)
         return self._do(
             request,
             campaign,
             step.label,
             lambda: step.do(campaign_id=campaign.pk, by=request.user),
+            noted=with_reason(str(step.label), form.cleaned_data["reason"]),
         )
 
     def stock_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -193,12 +87,14 @@ class CampaignPages(StaffAdmin[Campaign]):
             text = gettext("%(count)d coupons are issued. A larger stock issues none by itself.")
             text %= {"count": campaign.issued_count}
             return self._page(request, campaign, title=_("Change stock"), text=text, form=form)
-        stock = form.cleaned_data["stock"]
+        stock, reason = form.cleaned_data["stock"], form.cleaned_data["reason"]
+        change = f"{campaign.stock} → {stock}".replace("None", "∞")
         return self._do(
             request,
             campaign,
             _("Change stock"),
             lambda: lifecycle.change_stock(campaign_id=campaign.pk, stock=stock),
+            noted=with_reason(f"Change stock: {change}", reason),
         )
 
     def issue_page(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -246,6 +142,8 @@ class CampaignPages(StaffAdmin[Campaign]):
         campaign: Campaign,
         label: Promise,
         work: Callable[[], Campaign | None],
+        *,
+        noted: str,
     ) -> HttpResponse:
         """Do the work, note it in the admin's history, say how it went."""
         try:
@@ -254,7 +152,7 @@ class CampaignPages(StaffAdmin[Campaign]):
             self.message_user(request, refusal.sentence, messages.ERROR)
             result = campaign
         else:
-            self.log_change(request, result, str(label))
+            self.log_change(request, result, noted)
             done = gettext("%(campaign)s: done (%(step)s).")
             done %= {"campaign": result, "step": label}
             self.message_user(request, done, messages.SUCCESS)

@@ -1,42 +1,33 @@
-"""Whether a campaign owes a person a coupon. Stock is not its concern."""
+"""Whether a campaign owes a person a coupon. Stock is not its concern.
+
+`coupons.rules` has what is asked; `coupons.simulating` tells it one by one.
+"""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from accounts.queries import (
-    AccountSummary,
-    ReferralSummary,
-    accounts_by_id,
-    referrals_by_invitee,
-)
+from django.utils import timezone
+
+from accounts.queries import accounts_by_id, referrals_by_invitee
 from accounts.signals import UserRegistered
-from coupons.campaigns import OVER, Audience, Campaign, CampaignStatus, Trigger
-from coupons.models import DecisionReason, Outcome
+from coupons.campaigns import OVER, Campaign
+from coupons.rules import (
+    BY_STAFF,
+    ISSUE,
+    ON_REGISTRATION,
+    ON_WHAT_WAITED,
+    STANDING,
+    Case,
+    NotRunning,
+    Person,
+    Verdict,
+)
 from coupons.states import EffectiveStatus, effective_status
 from events.envelope import Event
+from rulebook import decide
 
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """An outcome with its reason, which is empty for a coupon to be issued."""
-
-    outcome: Outcome
-    reason: DecisionReason | str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """What accounts says of a person now."""
-
-    account: AccountSummary
-    referral: ReferralSummary | None = None  # None: nobody invited them
-
-
-ISSUE = Verdict(Outcome.ISSUED)
-ENDED = Verdict(Outcome.SKIPPED, DecisionReason.CAMPAIGN_ENDED)
-NOT_INVITED = Verdict(Outcome.SKIPPED, DecisionReason.NOT_INVITED)
+__all__ = ["Person", "Verdict"]
 
 
 def people_by_id(user_ids: Iterable[UUID]) -> dict[UUID, Person]:
@@ -59,17 +50,10 @@ def judge_registration(
 
     The campaign is judged as it was when the person registered, the person as they are now.
     """
-    at = registration.occurred_at
-    then = effective_status(campaign, at=at, status=campaign.status_at(at))
-    if not campaign.covers(at) or then in _NOT_RUNNING:
-        return None
-    if then == EffectiveStatus.PAUSED:
-        return Verdict(Outcome.SKIPPED, DecisionReason.CAMPAIGN_PAUSED)
-    if campaign.audience == Audience.INVITED and registration.data.inviter_id is None:
-        return NOT_INVITED
-    verdict = _judge_now(campaign, person, now)
-    # Nobody would look at it again: what an ended campaign held is settled.
-    return ENDED if verdict.outcome == Outcome.HELD and campaign.status in OVER else verdict
+    at, was_invited = registration.occurred_at, registration.data.inviter_id is not None
+    case = case_of_registration(campaign, person, now, at=at, was_invited=was_invited)
+    verdict = decide(ON_REGISTRATION, case) or ISSUE
+    return None if isinstance(verdict, NotRunning) else verdict
 
 
 def judge_again(campaign: Campaign, person: Person, now: datetime) -> Verdict:
@@ -78,8 +62,8 @@ def judge_again(campaign: Campaign, person: Person, now: datetime) -> Verdict:
     Other than of a registration that is merely delivered late, a campaign that staff ended issues
     none of it. What is held when only its time runs out stays owed.
     """
-    verdict = _judge_now(campaign, person, now)
-    return ENDED if _is_open(verdict) and campaign.status in OVER else verdict
+    case = _case(campaign, person, now, is_settled=campaign.status in OVER)
+    return decide(ON_WHAT_WAITED, case) or ISSUE
 
 
 def judge_manual(campaign: Campaign, person: Person, now: datetime) -> Verdict:
@@ -87,10 +71,7 @@ def judge_manual(campaign: Campaign, person: Person, now: datetime) -> Verdict:
 
     A list that is worked off beyond the campaign's end gives the rest of it none.
     """
-    if campaign.audience == Audience.INVITED and person.referral is None:
-        return NOT_INVITED
-    verdict = judge_again(campaign, person, now)
-    return ENDED if _is_open(verdict) and _is_over(campaign, now) else verdict
+    return decide(BY_STAFF, case_by_staff(campaign, person, now)) or ISSUE
 
 
 def judge_standing(campaign: Campaign, person: Person) -> Verdict | None:
@@ -99,52 +80,38 @@ def judge_standing(campaign: Campaign, person: Person) -> Verdict | None:
     None: nothing speaks against them. A coupon that was issued before is suspended where this says
     held, and revoked where it says voided.
     """
-    account, referral = person.account, _referral_that_matters(campaign, person)
-    if account.status == "closed":
-        return Verdict(Outcome.VOIDED, DecisionReason.ACCOUNT_CLOSED)
-    if referral == "voided":
-        return Verdict(Outcome.VOIDED, DecisionReason.REFERRAL_VOIDED)
-    if account.status == "flagged":
-        return Verdict(Outcome.HELD, DecisionReason.ACCOUNT_FLAGGED)
-    if referral == "flagged":
-        return Verdict(Outcome.HELD, DecisionReason.REFERRAL_FLAGGED)
-    if account.is_returning and campaign.trigger == Trigger.REGISTRATION:
-        return Verdict(Outcome.SKIPPED, DecisionReason.RETURNING_PERSON)
-    return None
+    return decide(STANDING, _case(campaign, person, timezone.now(), is_settled=False))
 
 
-# A sold-out campaign runs: the stock is taken, or found used up, when the coupon is issued.
-_NOT_RUNNING = {
-    EffectiveStatus.DRAFT,
-    EffectiveStatus.SCHEDULED,
-    EffectiveStatus.ENDED,
-    EffectiveStatus.ARCHIVED,
-}
+def case_of_registration(
+    campaign: Campaign, person: Person, now: datetime, *, at: datetime, was_invited: bool
+) -> Case:
+    """Return what ON_REGISTRATION is asked about."""
+    return Case(
+        campaign=campaign,
+        person=person,
+        now=now,
+        registered_at=at,
+        was_invited=was_invited,
+        is_settled=campaign.status in OVER,
+    )
 
 
-def _is_open(verdict: Verdict) -> bool:
-    return verdict.outcome in {Outcome.ISSUED, Outcome.HELD}
+def case_by_staff(campaign: Campaign, person: Person, now: datetime) -> Case:
+    """Return what BY_STAFF is asked about."""
+    is_over = effective_status(campaign, at=now) in {
+        EffectiveStatus.ENDED,
+        EffectiveStatus.ARCHIVED,
+    }
+    return _case(campaign, person, now, is_settled=is_over)
 
 
-def _is_over(campaign: Campaign, now: datetime) -> bool:
-    return effective_status(campaign, at=now) in {EffectiveStatus.ENDED, EffectiveStatus.ARCHIVED}
-
-
-def _judge_now(campaign: Campaign, person: Person, now: datetime) -> Verdict:
-    return judge_standing(campaign, person) or _judge_present(campaign, now) or ISSUE
-
-
-def _referral_that_matters(campaign: Campaign, person: Person) -> str:
-    """Return the status of the referral that the campaign rewards, or an empty string."""
-    if campaign.audience != Audience.INVITED or person.referral is None:
-        return ""
-    return person.referral.status
-
-
-def _judge_present(campaign: Campaign, now: datetime) -> Verdict | None:
-    if campaign.valid_until is not None and campaign.valid_until <= now:
-        return Verdict(Outcome.SKIPPED, DecisionReason.VALIDITY_OVER)
-    if campaign.status == CampaignStatus.PAUSED:
-        # Pausing is a brake that must hold for the backlog too; the coupon stays owed.
-        return Verdict(Outcome.HELD, DecisionReason.CAMPAIGN_PAUSED)
-    return None
+def _case(campaign: Campaign, person: Person, now: datetime, *, is_settled: bool) -> Case:
+    return Case(
+        campaign=campaign,
+        person=person,
+        now=now,
+        registered_at=now,
+        was_invited=person.referral is not None,
+        is_settled=is_settled,
+    )

@@ -1,8 +1,8 @@
 """How far people get with a campaign: decided, issued, redeemed; in all, and day by day."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -85,6 +85,14 @@ def days_of(
     for day, kind, count in steps.values_list("day", "kind").annotate(Count("pk")).order_by("day"):
         counts[day][kind] = count
     return [FunnelDay(day=day, steps=Steps(**of_day)) for day, of_day in counts.items()]
+
+
+def sum_of(days: Iterable[FunnelDay]) -> Steps:
+    """Return what happened on some days, all told."""
+    total: Counter[str] = Counter()
+    for each in days:
+        total.update(asdict(each.steps))
+    return Steps(**total)
 
 
 def _steps_of(events: Sequence[Event[Any]]) -> Iterator[FunnelStep]:

@@ -72,9 +72,7 @@ def take_stock(campaign: Campaign, wanted: int) -> int:
 
     The database has the last word: an update that would exceed the stock matches no row.
     """
-    taken = wanted
-    if campaign.stock is not None:
-        taken = min(wanted, campaign.stock - campaign.issued_count)
+    taken = left_of(campaign, wanted)
     if taken == 0:
         return 0
     enough = Q(stock__isnull=True) | Q(stock__gte=F("issued_count") + taken)
@@ -83,6 +81,11 @@ def take_stock(campaign: Campaign, wanted: int) -> int:
         raise StockChanged
     campaign.issued_count += taken
     return taken
+
+
+def left_of(campaign: Campaign, wanted: int) -> int:
+    """Return how many of the coupons that are wanted a campaign's stock has, as it was read."""
+    return wanted if campaign.stock is None else min(wanted, campaign.stock - campaign.issued_count)
 
 
 def new_coupon(decision: IssueDecision) -> Coupon:

@@ -75,7 +75,7 @@ def archive(*, campaign_id: UUID, by: Any = None) -> Campaign:
 
 
 @transaction.atomic
-def clone_campaign(*, campaign_id: UUID) -> Campaign:
+def clone_campaign(*, campaign_id: UUID, by: Any = None) -> Campaign:
     """Return a draft with the terms of a campaign, to be changed and activated. None is issued."""
     clone = Campaign.objects.get(pk=campaign_id)
     clone.pk = uuid7()
@@ -85,6 +85,7 @@ def clone_campaign(*, campaign_id: UUID) -> Campaign:
     clone.issued_count = 0
     clone.created_at = timezone.now()
     clone.save()
+    clone.status_changes.update(changed_by=by)
     return clone
 
 

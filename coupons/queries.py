@@ -1,5 +1,6 @@
 """What other parts of Usher may read of coupons."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -7,6 +8,7 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+import codes
 from accounts.queries import accounts_by_id, referrals_by_invitee
 from coupons.campaigns import Audience, Campaign, Trigger
 from coupons.display import describe_benefit, describe_minimum
@@ -59,6 +61,18 @@ def coupon_card(coupon_id: UUID) -> CouponCard | None:
     """Return one coupon as its owner sees it, or None."""
     coupon = Coupon.objects.filter(pk=coupon_id).select_related("campaign").first()
     return _card(coupon, timezone.now()) if coupon else None
+
+
+def campaign_names(campaign_ids: Collection[UUID] = (), *, limit: int = 200) -> dict[UUID, str]:
+    """Return the names of these campaigns, or of those that begin last."""
+    campaigns = Campaign.objects.filter(pk__in=campaign_ids) if campaign_ids else Campaign.objects
+    return dict(campaigns.values_list("pk", "name")[:limit])
+
+
+def owner_of(code: str) -> UUID | None:
+    """Return who holds the coupon with this code, however it is spelled, or None."""
+    coupons = Coupon.objects.filter(code=codes.normalize(code))
+    return coupons.values_list("user_id", flat=True).first()
 
 
 def is_undecided(user_id: UUID) -> bool:

@@ -16,15 +16,15 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.queries import accounts_by_id
 from events.admin import PersonalAdmin, ProcessedEventAdmin
-from events.staff_lists import StaffAdmin
 from points import refusals
 from points.corrections import MAX_REASON_LENGTH, adjust
+from points.figure_pages import InviteFigures
 from points.models import Entry, PointsAccount, ProcessedEvent, RewardDecision, RewardRule
 from points.rewards import FROZEN_FIELDS
 
 
 @admin.register(RewardRule)
-class RewardRuleAdmin(StaffAdmin[RewardRule]):
+class RewardRuleAdmin(InviteFigures):
     """The terms of rewards. What was used is frozen but for its end; add a version instead."""
 
     list_display = (

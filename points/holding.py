@@ -19,7 +19,7 @@ from accounts.queries import accounts_by_id, referrals_by_invitee
 from events.operations.chunks import Progress, in_short_transaction, silent
 from points.bookkeeping import lock_account, lock_accounts, write
 from points.corrections import reverse_of
-from points.eligibility import Standing
+from points.eligibility import Standing, judge_pending, standing_of
 from points.granting import earning, publish_earned, publish_skipped, reward_key
 from points.ledger import Entry, PointsAccount
 from points.rewards import RewardDecision, RewardOutcome, RewardReason, RuleKind
@@ -115,7 +115,7 @@ def settle(
 
     The rule, its points and the place in the caps are those of the registration.
     """
-    standing = standing_of(decisions, now)
+    standing = standing_of({each.invitee_id: each.inviter_id for each in decisions}, now)
     changed = [decision for decision in decisions if _judge(decision, standing)]
     if not changed:
         return
@@ -133,20 +133,10 @@ def settle(
     publish_skipped([d for d in final if d.outcome == RewardOutcome.SKIPPED])
 
 
-def standing_of(decisions: Sequence[RewardDecision], now: datetime) -> Standing:
-    """Read how the people of some decisions stand."""
-    invitees = {decision.invitee_id for decision in decisions}
-    return Standing(
-        now=now,
-        accounts=accounts_by_id(invitees | {decision.inviter_id for decision in decisions}),
-        referrals=referrals_by_invitee(invitees),
-    )
-
-
 def _judge(decision: RewardDecision, standing: Standing) -> bool:
     """Set what becomes of a pending reward; tell whether that is something new."""
     before = (decision.outcome, decision.reason)
-    verdict = standing.judge_pending(decision)
+    verdict = judge_pending(decision, standing)
     decision.outcome, decision.reason = verdict.outcome, verdict.reason
     if (decision.outcome, decision.reason) == before:
         return False

@@ -1,23 +1,17 @@
 """Deciding whether inviters are rewarded, and crediting the points."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 from uuid import UUID
 
-from django.db.models import Q
-from django.utils import timezone
-
-from accounts.queries import accounts_by_id, referrals_by_invitee
 from accounts.signals import UserRegistered
 from events.envelope import Event
 from points.bookkeeping import lock_accounts, write
-from points.caps import Tally
-from points.eligibility import Circumstances, Standing
+from points.eligibility import Circumstances, Invitation, circumstances_of
 from points.granting import earning, publish_earned, publish_skipped
 from points.ledger import PointsAccount
-from points.rewards import RewardDecision, RewardOutcome, RewardRule, RuleKind
+from points.rewards import RewardDecision, RewardOutcome, RuleKind
 
 Registration: TypeAlias = Event[UserRegistered]
 
@@ -50,7 +44,7 @@ def reward_inviters(events: Sequence[Registration]) -> None:
     undecided = _undecided(invited)
     if not undecided:
         return
-    circumstances = _circumstances(undecided)
+    circumstances = circumstances_of([_invitation(event) for event in undecided])
     decided = [Decided(_decide(event, circumstances), event) for event in undecided]
     _record(decided, accounts)
 
@@ -70,42 +64,30 @@ def _inviter_of(event: Registration) -> UUID:
 
 
 def _undecided(invited: Sequence[Registration]) -> list[Registration]:
-    invitees = [event.data.user_id for event in invited]
-    decisions = RewardDecision.objects.filter(invitee__in=invitees, rule_kind=RuleKind.REFERRAL)
-    known = set(decisions.values_list("invitee_id", flat=True))
+    known = set(decisions_about(event.data.user_id for event in invited))
     return [event for event in invited if event.data.user_id not in known]
 
 
-def _circumstances(events: Sequence[Registration]) -> Circumstances:
-    inviters = {_inviter_of(event) for event in events}
-    invitees = {event.data.user_id for event in events}
-    moments = [event.occurred_at for event in events]
-    rules = _rules_active_at(moments)
-    standing = Standing(
-        now=timezone.now(),
-        accounts=accounts_by_id(inviters | invitees),
-        referrals=referrals_by_invitee(invitees),
+def decisions_about(invitee_ids: Iterable[UUID]) -> dict[UUID, RewardDecision]:
+    """Return what was decided about the inviters of some people, by invited person."""
+    decisions = RewardDecision.objects.filter(
+        invitee__in=list(invitee_ids), rule_kind=RuleKind.REFERRAL
     )
-    tally = Tally(rules, inviters, moments)
-    return Circumstances(standing=standing, rules=rules, tally=tally)
+    return {decision.invitee_id: decision for decision in decisions}
 
 
-def _rules_active_at(moments: Sequence[datetime]) -> list[RewardRule]:
-    """Return the rules that are active at some of these moments, highest version first."""
-    rules = RewardRule.objects.filter(
-        Q(active_until__isnull=True) | Q(active_until__gt=min(moments)),
-        kind=RuleKind.REFERRAL,
-        active_from__lte=max(moments),
+def _invitation(event: Registration) -> Invitation:
+    return Invitation(
+        inviter_id=_inviter_of(event),
+        invitee_id=event.data.user_id,
+        registered_at=event.occurred_at,
     )
-    return list(rules.order_by("-version"))
 
 
 def _decide(event: Registration, circumstances: Circumstances) -> RewardDecision:
     """Return the decision, unsaved, and count it against the caps of those that follow."""
     inviter_id, at = _inviter_of(event), event.occurred_at
-    verdict = circumstances.judge(
-        inviter_id=inviter_id, invitee_id=event.data.user_id, registered_at=at
-    )
+    verdict = circumstances.judge(_invitation(event))
     if verdict.outcome in {RewardOutcome.GRANTED, RewardOutcome.PENDING}:
         circumstances.tally.add(inviter_id, at)
     return RewardDecision(

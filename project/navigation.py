@@ -51,6 +51,17 @@ GROUPS = (
             Listing("coupons.issuedecision", "rule"),
             Listing("coupons.bulkissue", "playlist_add_check"),
             Listing("coupons.bulkissuerow", "format_list_numbered"),
+            Page(
+                _("Simulate"),
+                "science",
+                "simulate",
+                (
+                    "coupons.view_campaign",
+                    "coupons.view_issuedecision",
+                    "points.view_rewarddecision",
+                ),
+                _("What would somebody get, and why not? Nothing is written."),
+            ),
             Listing("points.rewardrule", "redeem"),
             Listing("points.rewarddecision", "checklist"),
             Listing("accounts.referral", "group_add"),

@@ -5,7 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from accounts import staff
-from project import health, metrics, support, views
+from project import health, metrics, simulating_page, support, views
 from project.api.docs import DocsView, SchemaView
 from project.catalogue_page import event_catalogue
 from project.checkout_api import CheckoutDetail, Checkouts
@@ -60,6 +60,8 @@ urlpatterns = [
     ),
     path("admin/support/deliveries/<int:delivery_id>/skip/", support.skip, name="support-skip"),
     path("admin/support/receivers/<str:name>/resume/", support.resume, name="support-resume"),
+    path("admin/simulate/", simulating_page.ask, name="simulate"),
+    path("admin/simulate/<uuid:user_id>/", simulating_page.person, name="simulate-person"),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     path("api/schema/", SchemaView.as_view(), name="api-schema"),

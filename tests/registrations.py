@@ -1,9 +1,10 @@
 """People, and the event of their registration, without the cost of registering them."""
 
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import count
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from django.contrib.auth.models import Permission
 from django.utils import timezone
@@ -13,6 +14,12 @@ from accounts.signals import UserRegistered, user_registered
 from events.envelope import Event
 
 _numbers = count(1)
+
+
+def id_made_at(moment: datetime) -> UUID:
+    """Return an id as it is made at a moment: a UUIDv7."""
+    bits = int(moment.timestamp() * 1000) << 80 | 0x7 << 76 | 0b10 << 62
+    return UUID(int=bits | secrets.randbits(62))
 
 
 def make_people(number: int) -> list[User]:

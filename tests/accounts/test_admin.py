@@ -1,9 +1,12 @@
 """Staff look accounts up; history is shown and not edited."""
 
+from datetime import timedelta
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
+from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries
 
@@ -81,6 +84,27 @@ def test_a_password_can_be_set_for_somebody(staff: Client, inviter: User) -> Non
 def test_accounts_are_neither_added_nor_deleted(staff: Client, inviter: User) -> None:
     assert staff.get("/admin/accounts/user/add/").status_code == 403
     assert staff.post(f"/admin/accounts/user/{inviter.pk}/delete/").status_code == 403
+
+
+def test_the_queue_of_reviews_has_a_link_and_begins_with_who_waits_the_longest(
+    staff: Client, inviter: User, register: Register
+) -> None:
+    people = [
+        register(email=f"{name}@example.com", referral_code=inviter.referral_code).user
+        for name in ("first", "second", "third")
+    ]
+    for person, days in zip(people, (1, 3, 2), strict=True):
+        Referral.objects.filter(pk=person.pk).update(
+            status="flagged", decided_at=timezone.now() - timedelta(days=days)
+        )
+    Referral.objects.filter(pk=people[2].pk).update(status="approved")
+
+    html = staff.get("/admin/accounts/referral/").content.decode()
+    queue = staff.get("/admin/accounts/referral/?status__exact=flagged")
+
+    assert 'href="?status__exact=flagged"' in html
+    assert "2 wait for a review" in html
+    assert [row.pk for row in queue.context["cl"].result_list] == [people[1].pk, people[0].pk]
 
 
 def test_referrals_are_shown_and_not_edited(

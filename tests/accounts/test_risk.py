@@ -1,7 +1,9 @@
 """What is noticed about a sign-up holds the reward back; what somebody decides is applied."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 from uuid import uuid4
 
@@ -161,10 +163,34 @@ def test_network_addresses_are_kept_hashed_and_for_a_while(
     RiskSignal.objects.update(expires_at=timezone.now())
 
     later = invite(client="192.0.2.7")
-    call_command("clear_risk_signals", verbosity=0)
+    call_command("clear_risk_signals", stdout=StringIO())
 
     assert noticed(later.invitee) == {"shared_address": 0}
     assert RiskSignal.objects.get().user == later.invitee
+
+
+def test_expired_signals_are_counted_first_and_deleted_then(
+    invite: Callable[..., Referral], settings: Settings
+) -> None:
+    settings.RISK_SHARED_ADDRESS_WINDOW_S = 60
+    for number in (7, 8):
+        invite(client=f"192.0.2.{number}")
+    invite(client="192.0.2.9")
+    RiskSignal.objects.filter(pk__lt=RiskSignal.objects.latest("pk").pk).update(
+        expires_at=timezone.now()
+    )
+
+    def run(*arguments: str) -> str:
+        out = StringIO()
+        call_command("clear_risk_signals", *arguments, stdout=out)
+        return out.getvalue()
+
+    assert json.loads(run("--dry-run", "--json")) == {"dry_run": True, "signals": 2}
+    assert run("--dry-run") == "2 expired risk signals would be deleted. Nothing was written.\n"
+    assert RiskSignal.objects.count() == 3
+    assert json.loads(run("--json")) == {"dry_run": False, "signals": 2}
+    assert run() == "0 expired risk signals deleted.\n"
+    assert RiskSignal.objects.count() == 1
 
 
 def test_the_network_address_is_that_of_the_client(

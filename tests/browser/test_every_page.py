@@ -105,6 +105,9 @@ OTHERS = [
     "/admin/support/",
     "/admin/support/accounts/{owner}/",
     "/admin/catalogue/",
+    "/admin/coupons/campaign/import/",
+    "/admin/points/rewardrule/figures/",
+    "/admin/simulate/{owner}/",
     "/api/docs/",
 ]
 

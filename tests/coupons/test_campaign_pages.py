@@ -16,6 +16,7 @@ from events.models import Event
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign, make_decision
 from tests.coupons.test_admin import form_of, url
+from tests.reconciling import statements
 from tests.registrations import make_people, make_person
 
 pytestmark = pytest.mark.django_db
@@ -69,20 +70,35 @@ def test_a_step_is_asked_about_then_taken(staff: Client, start: str, step: str, 
     asked = staff.get(page("step", campaign, step))
     campaign.refresh_from_db()
     assert (asked.status_code, campaign.status) == (200, start)
-    done = staff.post(page("step", campaign, step), follow=True)
+    done = staff.post(page("step", campaign, step), {"reason": "asked for"}, follow=True)
 
     campaign.refresh_from_db()
     last = campaign.status_changes.last()
     assert last
     assert (done.status_code, campaign.status) == (200, end)
     assert last.changed_by == User.objects.get(email="staff@example.com")
-    assert LogEntry.objects.filter(object_id=campaign.pk).count() == 1
+    entry = LogEntry.objects.get(object_id=campaign.pk)
+    assert entry.change_message == f"{step.capitalize()}: asked for"
+
+
+@pytest.mark.parametrize(("step", "is_taken"), [("pause", False), ("end", False), ("clone", True)])
+def test_what_takes_something_from_people_needs_a_reason(
+    staff: Client, step: str, is_taken: bool
+) -> None:
+    campaign = make_campaign()
+
+    answer = staff.post(page("step", campaign, step))
+
+    assert (answer.status_code == 302) == is_taken
+    assert ("This field is required." in answer.content.decode()) != is_taken
+    campaign.refresh_from_db()
+    assert campaign.status == "active"
 
 
 def test_a_step_that_came_too_late_gets_a_sentence(staff: Client) -> None:
     campaign = make_campaign(status="ended")
 
-    answer = staff.post(page("step", campaign, "pause"), follow=True)
+    answer = staff.post(page("step", campaign, "pause"), {"reason": "x"}, follow=True)
 
     assert "This can&#x27;t be done while the campaign is: ended." in answer.content.decode()
     assert not LogEntry.objects.exists()
@@ -94,6 +110,8 @@ def test_a_clone_is_shown(staff: Client) -> None:
     answer = staff.post(page("step", campaign, "clone"))
 
     clone = Campaign.objects.get(name="Copy of Spring")
+    assert clone.status_changes.get().changed_by == User.objects.get(email="staff@example.com")
+    assert LogEntry.objects.get().object_id == str(clone.pk)
     assert answer["Location"] == url(Campaign, "change", clone.pk)
 
 
@@ -111,10 +129,13 @@ def test_the_stock_is_changed_where_it_can_be(staff: Client, typed: str, stock: 
     campaign = make_campaign(stock=10, issued_count=5)
     assert staff.get(page("stock", campaign)).status_code == 200
 
-    staff.post(page("stock", campaign), {"stock": typed})
+    staff.post(page("stock", campaign), {"stock": typed, "reason": "more people"})
 
     campaign.refresh_from_db()
     assert campaign.stock == stock
+    noted = [entry.change_message for entry in LogEntry.objects.all()]
+    shown = "∞" if stock is None else stock
+    assert noted == ([f"Change stock: 10 → {shown}: more people"] if stock != 10 else [])
 
 
 def test_who_may_only_look_can_do_nothing(client: Client) -> None:
@@ -169,6 +190,29 @@ def test_coupons_are_issued_to_a_list_after_a_look_at_it(staff: Client, drain: D
     query = {"bulk_issue__id__exact": str(bulk_issue.pk)}
     lines = staff.get(reverse("admin:coupons_bulkissuerow_changelist"), query)
     assert len(lines.context["cl"].result_list) == 3
+
+
+def test_the_progress_of_all_lists_is_counted_at_once(staff: Client) -> None:
+    campaign = make_campaign(trigger="manual")
+
+    def queries() -> int:
+        return statements(lambda: staff.get(reverse("admin:coupons_bulkissue_changelist")))
+
+    def add_list(done: int) -> None:
+        people = make_people(3)
+        bulk_issue = BulkIssue.objects.create(campaign=campaign, requested_by=people[0], total=3)
+        for line, person in enumerate(people):
+            outcome = "issued" if line < done else ""
+            bulk_issue.rows.create(line=line, user=person, outcome=outcome)
+
+    add_list(0)
+    few = queries()
+    add_list(2)
+    add_list(3)
+
+    assert queries() == few
+    html = staff.get(reverse("admin:coupons_bulkissue_changelist")).content.decode()
+    assert '<progress max="3" value="2" aria-hidden="true"></progress> 2 / 3' in html
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.test import Client
 from django.utils import timezone
 
-from accounts.models import User
 from coupons import redeeming
 from coupons.funnel import campaign_funnel, days_of, funnels_of
 from coupons.funnel_steps import FunnelStep
@@ -22,7 +20,6 @@ from events.operations.replay import replay
 from events.operations.selection import Selection
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign
-from tests.coupons.test_admin import url
 from tests.coupons.test_receiver import register
 from tests.reconciling import kinds, reconcile, statements
 
@@ -194,18 +191,6 @@ def test_a_lost_step_is_found_by_reconcile(campaign: Campaign, drain: Drain) -> 
 
     assert kinds(found) == [(RECEIVER, "missing")]
     assert FunnelStep.objects.count() == 6
-
-
-def test_the_admin_shows_a_campaigns_funnel(
-    campaign: Campaign, drain: Drain, client: Client
-) -> None:
-    drain()
-    client.force_login(User.objects.create_superuser("staff@example.com", "pw"))
-
-    page = client.get(url(Campaign, "change", campaign.pk)).content.decode()
-
-    assert "3 people decided, 2 issued, 1 refused, 1 used" in page
-    assert f"{timezone.now().date()}: 2 issued" in page
 
 
 def test_the_command_says_what_it_did(

@@ -68,6 +68,12 @@ PAGES: dict[str, set[str]] = {
     "coupons_campaign_step": {"marketing"},
     "coupons_campaign_stock": {"marketing"},
     "coupons_campaign_issue": {"marketing"},
+    "coupons_campaign_import": {"marketing"},
+    "coupons_campaign_export": {"marketing", "support", "auditor"},
+    "coupons_campaign_figures": {"marketing", "support", "auditor"},
+    "points_rewardrule_figures": {"marketing", "support", "auditor"},
+    "simulate": {"marketing", "support", "auditor"},
+    "simulate-person": {"marketing", "support", "auditor"},
     "points_pointsaccount_adjust": {"support"},
     "auth_user_password_change": set(),
 }
@@ -252,6 +258,8 @@ def test_other_pages_open_for_whom_they_are(clerk: Clerk, world: World) -> None:
         "coupons_campaign_step": (campaign, "pause"),
         "coupons_campaign_stock": (campaign,),
         "coupons_campaign_issue": (campaign,),
+        "coupons_campaign_figures": (campaign,),
+        "simulate-person": (world.owner.pk,),
         "points_pointsaccount_adjust": (PointsAccount.objects.earliest("pk").pk,),
         "auth_user_password_change": (world.owner.pk,),
     }
