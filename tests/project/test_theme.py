@@ -32,6 +32,7 @@ UNUSED = (
     "mixins/dataset",
     "mixins/nested",
     "templates/admin/auth/user/add_form.html",
+    "templates/admin/dataset_actions.html",
     "templates/admin/login.html",  # people log in on the page of everybody
     "templates/unfold/helpers/command",
     "templates/unfold/helpers/display_header",
