@@ -155,7 +155,6 @@ class Delivery(models.Model):
                 name="delivery_finished",
                 condition=Q(finished_at__isnull=False),
             ),
-            models.Index(fields=["id"], name="delivery_skipped", condition=Q(state="skipped")),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(

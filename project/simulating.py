@@ -19,7 +19,8 @@ from accounts.queries import (
 from coupons.queries import owner_of
 from coupons.simulating import Moment, outlooks
 from coupons.simulating import Outlook as CouponOutlook
-from events.operations.explain import UnknownSubject, find_person
+from events.operations.story import UnknownSubject
+from events.operations.tellers import find_person
 from points.simulating import Outlook as RewardOutlook
 from points.simulating import outlook
 from project.read_only import reading_only
