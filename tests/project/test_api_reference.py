@@ -25,6 +25,7 @@ OF_PAGES = {
     "coupons/bulk_issuing.py",
     "coupons/campaigns.py",
     "coupons/lifecycle.py",
+    "coupons/planning.py",
     "coupons/translations.py",
     "points/rewards.py",
 }
