@@ -370,6 +370,12 @@ METRICS_NETWORKS = env.list(
     "METRICS_NETWORKS", default=[] if PRODUCTION else ["127.0.0.0/8", "::1"]
 )
 
+# --- Alarms -------------------------------------------------------------------------------------
+ALARM_MAILS = env.list("ALARM_MAILS", default=[])  # who is told; endpoints can ask for them too
+# So long what is due may wait before somebody is told. 0: never.
+ALARM_OVERDUE_S = env.int("ALARM_OVERDUE_S", default=5 * 60)
+ALARM_OVERDUE_S_BY_RECEIVER = env.list("ALARM_OVERDUE_S_BY_RECEIVER", default=[])
+
 # --- E-mail -----------------------------------------------------------------------------------
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")

@@ -92,6 +92,19 @@ class Migration(migrations.Migration):
                 ),
                 ("error", models.CharField(blank=True, max_length=200, verbose_name="error")),
                 (
+                    "decided_by",
+                    models.CharField(
+                        blank=True,
+                        help_text="Who last said to go on, or not.",
+                        max_length=150,
+                        verbose_name="decided by",
+                    ),
+                ),
+                (
+                    "decision",
+                    models.CharField(blank=True, max_length=200, verbose_name="decision"),
+                ),
+                (
                     "began_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),

@@ -5,7 +5,8 @@ from threading import Barrier, Thread
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.db import connection
+from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import User
@@ -25,13 +26,14 @@ from events.operations.intervention import skip_delivery
 from events.operations.selection import Selection
 from events.operations.signature import Unsigned
 from tests.conftest import Drain, Misbehave, Publish
-from tests.probe.observe import effects
 from tests.probe.models import Fault
+from tests.probe.observe import effects
+from tests.probe.signals import Happened, happened
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 RECORD = "probe.record"
-SIZE = 14
+SIZE = 13
 
 Freeze = Callable[..., Intervention]
 
@@ -43,13 +45,16 @@ def operator() -> User:
 
 
 @pytest.fixture
-def dead(publish: Publish, drain: Drain, misbehave: Misbehave) -> list[Delivery]:
+def dead() -> list[Delivery]:
     """Return dead deliveries of one cause, which stays as it is until its rows are deleted."""
-    for number in range(SIZE):
-        misbehave(number, "permanent")
-        publish(number, key=f"person {number}")
-    drain()
-    return list(Delivery.objects.filter(receiver=RECORD).order_by("died_at"))
+    with transaction.atomic():
+        happened.publish_many(Happened(key=f"person {n}", number=n) for n in range(SIZE))
+    Fault.objects.bulk_create(Fault(number=n, kind="permanent") for n in range(SIZE))
+    Delivery.objects.exclude(receiver=RECORD).delete()
+    Delivery.objects.update(
+        state=DeliveryState.DEAD, due_at=None, died_at=Now(), fingerprint="f", attempts=1
+    )
+    return list(Delivery.objects.order_by("pk"))
 
 
 @pytest.fixture
