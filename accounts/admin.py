@@ -13,14 +13,15 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.forms import AdminPasswordChangeForm
 from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
 from accounts import mfa, risk, second_factor, services
+from accounts.browsers import describe
 from accounts.closing import CloseReason, close_account
 from accounts.models import (
     AccountStatus,
@@ -41,6 +42,7 @@ from accounts.referrals import (
 from accounts.reviewing import Refused, apply_to_each
 from accounts.standing import AccountIsClosed, clear_account, flag_account
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
+from events.staff_lists import StaffAdmin
 
 # allauth and knox have registered theirs when they are imported above, before they are discovered.
 admin.site.unregister([EmailAddress, Authenticator, UserSession, AuthToken])
@@ -59,7 +61,7 @@ _REASONS: dict[str, Any] = {
 _RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
-class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # generic in stubs only
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold is not typed
     """Set somebody's password, or take it away. A closed account has none for good."""
 
     def clean(self) -> dict[str, Any] | None:
@@ -79,14 +81,13 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # generi
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User]):
+class UserAdmin(DjangoUserAdmin[User], StaffAdmin[User]):
     """Support looks accounts up here; people register themselves and accounts are never deleted."""
 
     list_display = ("email", "status", "registered_at", "is_active", "is_staff")
     list_filter = ("status", "is_active", "is_staff", "language")
     search_fields = ("email", "email_canonical", "referral_code")
     ordering = ("-created_at",)
-    show_full_result_count = False
     readonly_fields = (
         "id",
         "email",
@@ -109,6 +110,7 @@ class UserAdmin(DjangoUserAdmin[User]):
         (_("Times"), {"fields": ("created_at", "registered_at", "last_login", "closed_at")}),
         (_("Permissions"), {"fields": _RIGHTS}),
     )
+    form = UserChangeForm
     change_password_form = PasswordForm
     actions = ("flag", "clear", "close", "close_as_fraud", "reset_second_factor")
 
@@ -337,6 +339,22 @@ class AuthenticatorAdmin(ReadOnlyAdmin):
     search_fields = ("user__email",)
     ordering = ("-pk",)
     actions = None
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(ReadOnlyAdmin):
+    """Where people are logged in; the key that would let one in is shown to nobody."""
+
+    list_display = ("user", "browser", "created_at", "last_seen_at")
+    list_select_related = ("user",)
+    fields = ("user", "browser", "created_at", "last_seen_at")
+    ordering = ("-pk",)
+    actions = None
+
+    @admin.display(description=_("browser"))
+    def browser(self, session: UserSession) -> str:
+        """Return what it is used with, as far as it says so."""
+        return describe(session.user_agent)
 
 
 @admin.register(AuthToken)

@@ -35,30 +35,19 @@ from coupons.models import (
 )
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
 from events.admin import PersonalAdmin, ProcessedEventAdmin
+from events.staff_lists import ReadOnlyInline
 
 DEFAULT_TIME_ZONE = "UTC"
 REFRESH_S = 3
 FUNNEL_DAYS = 14  # shown of a campaign
 
 
-class StatusChangeInline(admin.TabularInline[CampaignStatusChange, Campaign]):
-    """When the campaign took which status."""
+class StatusChangeInline(ReadOnlyInline):
+    """When the campaign took which status: its services add them."""
 
     model = CampaignStatusChange
     fields = ("status", "changed_at", "changed_by")
-    extra = 0
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: saving the campaign adds them."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: they are history."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Refuse: they are history."""
-        return False
+    show_change_link = False
 
 
 @admin.register(Campaign)
@@ -77,7 +66,6 @@ class CampaignAdmin(CampaignPages):
     )
     list_filter = ("status", "trigger", "audience")
     search_fields = ("name",)
-    show_full_result_count = False
     readonly_fields = ("id", "status", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
     fieldsets: ClassVar[Any] = (

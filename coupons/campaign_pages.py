@@ -20,6 +20,7 @@ from uuid_utils.compat import uuid7
 from coupons import bulk_issuing, lifecycle
 from coupons.campaigns import MAX_STOCK, Campaign, CampaignStatus, Trigger
 from coupons.refusals import Refused
+from events.staff_lists import StaffAdmin
 
 MAX_FILE_BYTES = 1_000_000
 
@@ -133,7 +134,7 @@ class PeopleForm(forms.Form):
         return cleaned
 
 
-class CampaignPages(admin.ModelAdmin[Campaign]):
+class CampaignPages(StaffAdmin[Campaign]):
     """Adds the pages, and the buttons that lead there."""
 
     change_form_template = "admin/coupons/campaign/change_form.html"

@@ -21,14 +21,13 @@ from events.operations.record import name_of, put_on_record
 from events.operations.replay import replay_chosen
 from events.operations.signature import REASON_LENGTH
 from events.operations.skip import skip_chosen
+from events.staff_lists import ReadOnlyInline, StaffAdmin
 
 SHOWN_IN_FORM = 20
 
 
-class ReadOnlyAdmin(admin.ModelAdmin[Any]):
+class ReadOnlyAdmin(StaffAdmin[Any]):
     """Rows that are history: shown, searched, never changed here."""
-
-    show_full_result_count = False
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Refuse."""
@@ -89,29 +88,14 @@ class ProcessedEventAdmin(ReadOnlyAdmin):
             return queryset.none(), False
 
 
-class _ReadOnlyInline(admin.TabularInline[Any, Any]):
-    extra = 0
-    show_change_link = True
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-
-class _DeliveryInline(_ReadOnlyInline):
+class _DeliveryInline(ReadOnlyInline):
     model = Delivery
     fields = ("receiver", "target", "state", "attempts", "due_at", "finished_at", "last_error")
 
 
-class _AttemptInline(_ReadOnlyInline):
+class _AttemptInline(ReadOnlyInline):
     model = Attempt
     fields = ("number", "started_at", "ended_at", "error_class", "error_message", "release")
-    show_change_link = True
 
 
 @admin.register(Event)

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.queries import accounts_by_id
 from events.admin import PersonalAdmin, ProcessedEventAdmin
+from events.staff_lists import StaffAdmin
 from points import refusals
 from points.corrections import MAX_REASON_LENGTH, adjust
 from points.models import Entry, PointsAccount, ProcessedEvent, RewardDecision, RewardRule
@@ -23,13 +24,12 @@ from points.rewards import FROZEN_FIELDS
 
 
 @admin.register(RewardRule)
-class RewardRuleAdmin(admin.ModelAdmin[RewardRule]):
+class RewardRuleAdmin(StaffAdmin[RewardRule]):
     """The terms of rewards. What was used is frozen but for its end; add a version instead."""
 
     list_display = (*FROZEN_FIELDS, "active_until")
     list_filter = ("kind",)
     readonly_fields = ("id", "created_at")
-    show_full_result_count = False
     actions = ("new_version",)
 
     @admin.action(description=_("New version of the selected rule"), permissions=["add"])

@@ -1,19 +1,30 @@
-"""The admin's name, its history, mails, and django-q2's tables: doorbells, to read only."""
+"""The admin's groups, its history, mails, and django-q2's tables: doorbells, to read only."""
 
 from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
+from django.contrib.auth.models import Group
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as _
 from django_q import admin as django_q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from events.admin import PersonalAdmin, ReadOnlyAdmin
+from events.staff_lists import StaffAdmin
 from project.models import Mail
 
-admin.site.site_header = admin.site.site_title = admin.site.index_title = _("Usher")
+admin.site.index_title = _("Usher")
+admin.site.unregister(Group)
+
+
+@admin.register(Group)
+class GroupAdmin(DjangoGroupAdmin, StaffAdmin[Group]):
+    """Roles, and what each may do."""
+
+    sortable_by = ("name",)
 
 
 @admin.register(LogEntry)

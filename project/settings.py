@@ -14,6 +14,8 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import gettext_lazy as _
 
+from project.theme import UNFOLD  # noqa: F401  # the admin's look
+
 django_stubs_ext.monkeypatch()  # ModelAdmin[Model] and the like are written at run time too
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -74,7 +76,8 @@ INSTALLED_APPS = [
     "allauth.account",
     "allauth.mfa",
     "accounts.usersessions.UserSessionsConfig",
-    "django.contrib.admin",
+    "unfold.apps.BasicAppConfig",
+    "project.admin_app.UsherAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
+from events.staff_lists import StaffAdmin
 from relay import consuming, services
 from relay.endpoints import Endpoint, default_schedule
 from relay.models import ProcessedEvent
@@ -68,14 +69,13 @@ class EndpointForm(forms.ModelForm[Endpoint]):
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(admin.ModelAdmin[Endpoint]):
+class EndpointAdmin(StaffAdmin[Endpoint]):
     """Other systems that get events."""
 
     form = EndpointForm
     list_display = ("name", "url", "state", "disabled_reason", "failing_since", "rests_until")
     list_filter = ("state",)
     search_fields = ("name",)
-    show_full_result_count = False
     fields = (*EndpointForm.Meta.fields, "state", "disabled_reason", "log", "updated_at")
     readonly_fields = ("state", "disabled_reason", "log", "updated_at")
     actions = ("enable", "disable", "send_test", "rotate", "replay_day")
