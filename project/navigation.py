@@ -79,6 +79,13 @@ GROUPS = (
     Group(
         _("Operations"),
         (
+            Page(
+                _("Event monitor"),
+                "monitor_heart",
+                "monitor",
+                ("events.view_event", "events.view_delivery"),
+                _("How all receivers are doing, what fails, and what mends it."),
+            ),
             Listing("events.event", "bolt"),
             Listing("events.delivery", "local_shipping"),
             Listing("events.attempt", "error"),
@@ -137,7 +144,9 @@ def _links(request: HttpRequest, group: Group) -> Iterator[dict[str, Any]]:
     for entry in group.entries:
         if isinstance(entry, Page):
             if request.user.has_perms(entry.rights):
-                yield _link(request, entry.title, entry.icon, reverse(entry.name)) | {"about": entry.about}
+                yield _link(request, entry.title, entry.icon, reverse(entry.name)) | {
+                    "about": entry.about
+                }
         elif (model := _shown(request, entry.model)) is not None:
             options = model._meta
             address = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")

@@ -58,6 +58,7 @@ urlpatterns = [
     ),
     path("admin/support/deliveries/<int:delivery_id>/skip/", support.skip, name="support-skip"),
     path("admin/support/receivers/<str:name>/resume/", support.resume, name="support-resume"),
+    path("admin/monitor/", include("project.monitor.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     path("api/schema/", SchemaView.as_view(), name="api-schema"),

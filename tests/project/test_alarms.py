@@ -197,7 +197,7 @@ def test_an_endpoint_that_asks_for_alarms_is_told_signed(
 
         bodies = [json.loads(each.body) for each in pager.received]
         told = [(body["type"], body["data"]["receiver"]) for body in bodies]
-        assert told == [("project.alarm_began", RECORD), ("project.alarm_ended", RECORD)]
+        assert told == [("project.alarm_began.v1", RECORD), ("project.alarm_ended.v1", RECORD)]
         assert all("webhook-signature" in each.headers for each in pager.received)
 
 
