@@ -6,7 +6,7 @@ and for alarms: counts stop at a bound, and everything is read by index.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection
@@ -123,7 +123,6 @@ def _oldest(receiver: Receiver) -> tuple[str, tuple[Any, ...]]:
 
 
 def _as_time(shown: Any) -> datetime | None:
-    """Return a time as the database shows it: SQLite has texts, in UTC."""
-    if shown is None or isinstance(shown, datetime):
-        return shown
-    return datetime.fromisoformat(f"{shown}+00:00")
+    """Return a time as the database shows it: SQLite has no zones, and means UTC."""
+    at = datetime.fromisoformat(shown) if isinstance(shown, str) else shown
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

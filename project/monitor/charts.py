@@ -1,4 +1,4 @@
-"""Small charts, drawn here as SVG: nothing is loaded for them, and each has its figures in words."""
+"""Small charts, drawn here as SVG: nothing is loaded for them; the figures are in a table, too."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -67,7 +67,8 @@ def monitor_parts(request: HttpRequest) -> HttpResponse:
 def receiver(request: HttpRequest, name: str) -> HttpResponse:
     """Show one receiver."""
     context = _of_receiver(name)
-    return _page(request, "monitor/receiver.html", name, context)
+    title = _("Receiver %(name)s") % {"name": name}
+    return _page(request, "monitor/receiver.html", title, context)
 
 
 @part_of_page

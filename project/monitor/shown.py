@@ -92,9 +92,10 @@ def periods(receiver: str = "") -> list[charts.Period]:
 
 
 def receiver_rows(seen: Iterable[Glance]) -> list[ReceiverRow]:
-    """Return the lines of the table, with how fast each receiver has been lately."""
+    """Return the lines of the table: first what needs somebody, then what works, then the rest."""
     lately = paces()
-    return [_row(each, lately.get(each.receiver, STILL)) for each in seen]
+    rows = [_row(each, lately.get(each.receiver, STILL)) for each in seen]
+    return sorted(rows, key=_urgency)  # within each in order of name: it is kept
 
 
 def latest_first(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
@@ -146,6 +147,13 @@ def lasting(seconds: float) -> str:
     if seconds < 100:
         return _("%(count)s s") % {"count": f"{seconds:.1f}"}
     return str(timedelta(seconds=round(seconds)))
+
+
+def _urgency(row: ReceiverRow) -> int:
+    if row.has_dead or row.is_late or row.paused:
+        return 0
+    at_work = row.per_minute or any(each != "0" for each in (row.due, row.later, row.running))
+    return 1 if at_work else 2
 
 
 def _when(at: datetime | None) -> float:

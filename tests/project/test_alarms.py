@@ -15,9 +15,9 @@ from pytest_django import Settings
 from events.models import Delivery, DeliveryState, Event
 from events.operations.pausing import pause
 from events.operations.replay import replay_chosen
-from project.alarms import watching
 from project.alarms.models import Alarm, AlarmKind
 from project.alarms.watching import watch
+from project.signals import alarm_began
 from relay import services
 from tests.conftest import Drain, Misbehave, Publish
 from tests.probe.models import Fault
@@ -218,7 +218,7 @@ def test_what_is_not_committed_is_not_told(
     def fail(*args: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(watching.alarm_began, "publish", fail)
+    monkeypatch.setattr(alarm_began, "publish", fail)
     grow_old(THRESHOLD_S + 5)
 
     with pytest.raises(OSError, match="disk full"):
