@@ -1,7 +1,7 @@
 """An intervention on a command line: begun, followed step by step, and summed up."""
 
 import sys
-import time
+from time import sleep
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
@@ -98,8 +98,8 @@ def sentence_of(found: Intervention) -> str:
     if found.state != InterventionState.STOPPED:
         return how
     return (
-        f"{how}\nOne failed again: {found.error}\nMend that. Then `manage.py intervention {found.pk} "
-        "--go-on --by NAME --reason TEXT`, or --give-up."
+        f"{how}\nOne failed again: {found.error}\nMend that. Then "
+        f"`manage.py intervention {found.pk} --go-on --by NAME --reason TEXT`, or --give-up."
     )
 
 
@@ -114,7 +114,7 @@ def _wait(begun: Intervention, err: OutputWrapper) -> None:
         said = told
         if begun.state != InterventionState.RUNNING:
             return
-        time.sleep(LOOK_EVERY_S)
+        sleep(LOOK_EVERY_S)
 
 
 def _told(found: Intervention) -> str:

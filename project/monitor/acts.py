@@ -88,11 +88,12 @@ def _steer(
 
 def _begin(request: HttpRequest, kind: InterventionKind, name: str) -> HttpResponse:
     fingerprint = request.POST.get("fingerprint", "")
-    shown, reason = _shown(request), _reason(request)
+    reason = _reason(request)
     query = urlencode({"fingerprint": fingerprint})
     group = f"{reverse('monitor-failures', args=[name])}?{query}"
     if not reason:
         return redirect(group)
+    shown = _shown(request)
     try:
         begun = freeze_group(
             kind,

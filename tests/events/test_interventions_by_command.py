@@ -31,7 +31,7 @@ def _dead(drain: Drain, monkeypatch: pytest.MonkeyPatch) -> None:
     Delivery.objects.update(
         state=DeliveryState.DEAD, due_at=None, died_at=Now(), fingerprint="f", last_error="Broken"
     )
-    monkeypatch.setattr(staging.time, "sleep", lambda seconds: drain())
+    monkeypatch.setattr(staging, "sleep", lambda seconds: drain())
 
 
 def run(*arguments: str) -> tuple[str, str, int]:
@@ -108,7 +108,7 @@ def test_an_interrupted_command_leaves_it_to_the_workers(monkeypatch: pytest.Mon
     def interrupt(seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(staging.time, "sleep", interrupt)
+    monkeypatch.setattr(staging, "sleep", interrupt)
     _, err, code = replayed()
 
     assert code == 1
