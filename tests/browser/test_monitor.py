@@ -1,4 +1,4 @@
-"""Somebody on call sees a delivery die, replays it too early, mends the cause and sees it through."""
+"""Somebody on call sees deliveries die, replays them too early, and once more after the mend."""
 
 from collections.abc import Iterator
 
@@ -53,7 +53,7 @@ def test_the_first_fails_again_and_stops_the_rest_until_the_cause_is_mended(
     monitor: Page,
 ) -> None:
     page = monitor
-    people = [register(email=f"{name}@example.com", password=PASSWORD).user for name in "ab"]
+    people = [register(email=f"{name}@example.com", password=PASSWORD).user for name in ("lin", "mo")]
 
     group = page.get_by_role("region", name="What is dead, by cause")
     expect(group.get_by_role("row").filter(has_text=WELCOME_RECEIVER)).to_contain_text("2")
