@@ -86,8 +86,8 @@ def _groups_of(heads: QuerySet[Delivery]) -> list[FailureGroup]:
     )
     timed = same.filter(died_at__isnull=False)  # a former release told no time
     rows = heads.order_by("receiver", "fingerprint").annotate(
-        count=count_up_to(same),
-        affected=distinct_up_to(same, "key"),
+        count=count_up_to(same.order_by("died_at")),
+        affected=distinct_up_to(same.order_by("died_at"), "key"),
         first_at=Subquery(timed.order_by("died_at").values("died_at")[:1]),
         last_id=Subquery(timed.order_by("-died_at").values("pk")[:1]),
     )

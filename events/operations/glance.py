@@ -4,16 +4,17 @@
 and for alarms: counts stop at a bound, and everything is read by index.
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
 from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 
-from events.delivery.claimable import claimable_deliveries, due_deliveries
+from events.delivery.claimable import claimable_deliveries, due_deliveries, readable_types
 from events.delivery.clock import database_now
 from events.models import Delivery, DeliveryState, ReceiverState
 from events.operations.bounded import MOST
@@ -84,27 +85,37 @@ def _running() -> dict[str, int]:
 def _figures(
     receivers: tuple[Receiver, ...],
 ) -> Iterator[tuple[int, int, int, int, datetime | None]]:
-    """Yield due, later, waiting, dead and when the oldest came due, receiver by receiver.
+    """Yield due, later, waiting, dead and when the oldest came due, receiver by receiver."""
+    if not receivers:
+        return
+    sql, parameters = _question(receivers, readable_types())
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        for *counts, oldest in cursor.fetchall():
+            due, later, waiting, dead = counts
+            yield due, later, waiting, dead, _as_time(oldest)
 
-    One statement: a row for each receiver, and in it a bounded subquery by index for each figure.
+
+@lru_cache(maxsize=4)
+def _question(receivers: tuple[Receiver, ...], readable: Hashable) -> tuple[str, list[Any]]:
+    """Return one statement: a row for each receiver, in it a bounded subquery for each figure.
+
+    Its text is kept for as long as this process reads the same types: to make it takes longer than
+    to answer it.
     """
     rows: list[str] = []
     parameters: list[Any] = []
     for receiver in receivers:
         columns = [
-            _count(due_deliveries(receiver)),
-            _count(claimable_deliveries(receiver).filter(due_at__gt=Now())),
-            _count(_in(receiver, DeliveryState.WAITING)),
-            _count(_in(receiver, DeliveryState.DEAD)),
+            _count(due_deliveries(receiver).order_by("due_at")),
+            _count(claimable_deliveries(receiver).filter(due_at__gt=Now()).order_by("due_at")),
+            _count(_in(receiver, DeliveryState.WAITING).order_by("target", "key", "position")),
+            _count(_in(receiver, DeliveryState.DEAD).order_by("fingerprint", "died_at")),
             _oldest(receiver),
         ]
         rows.append("SELECT " + ", ".join(sql for sql, _ in columns))
         parameters += [value for _, values in columns for value in values]
-    with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(rows), parameters)
-        for *counts, oldest in cursor.fetchall():
-            due, later, waiting, dead = counts
-            yield due, later, waiting, dead, _as_time(oldest)
+    return " UNION ALL ".join(rows), parameters
 
 
 def _in(receiver: Receiver, state: DeliveryState) -> QuerySet[Delivery]:
@@ -112,7 +123,8 @@ def _in(receiver: Receiver, state: DeliveryState) -> QuerySet[Delivery]:
 
 
 def _count(rows: QuerySet[Delivery]) -> tuple[str, tuple[Any, ...]]:
-    sql, parameters = rows.order_by().values("pk")[: MOST + 1].query.sql_with_params()
+    # In the order of an index: else the database may well go through the table for them.
+    sql, parameters = rows.values("pk")[: MOST + 1].query.sql_with_params()
     return f"(SELECT COUNT(*) FROM ({sql}) counted)", parameters  # noqa: S608  # Django's own
 
 

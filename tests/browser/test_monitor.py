@@ -53,7 +53,9 @@ def test_the_first_fails_again_and_stops_the_rest_until_the_cause_is_mended(
     monitor: Page,
 ) -> None:
     page = monitor
-    people = [register(email=f"{name}@example.com", password=PASSWORD).user for name in ("lin", "mo")]
+    people = [
+        register(email=f"{name}@example.com", password=PASSWORD).user for name in ("lin", "mo")
+    ]
 
     group = page.get_by_role("region", name="What is dead, by cause")
     expect(group.get_by_role("row").filter(has_text=WELCOME_RECEIVER)).to_contain_text("2")

@@ -72,6 +72,7 @@ def test_counts_stop_at_a_bound_and_a_glance_is_four_statements(
     publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(glances, "MOST", 2)
+    monkeypatch.setattr(glances, "_question", glances._question.__wrapped__)
     for number in range(4):
         publish(number)
 
