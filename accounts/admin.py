@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from typing import Any
-from uuid import UUID
 
 import allauth.account.admin
 import allauth.mfa.admin
@@ -13,13 +12,14 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from knox.models import AuthToken
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
+import codes
 from accounts import mfa, risk, second_factor, services
 from accounts.browsers import describe
 from accounts.closing import CloseReason, close_account
@@ -41,8 +41,8 @@ from accounts.referrals import (
 )
 from accounts.reviewing import Refused, apply_to_each
 from accounts.standing import AccountIsClosed, clear_account, flag_account
-from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
-from events.staff_lists import StaffAdmin
+from events.admin import PersonalAdmin, ProcessedEventAdmin
+from events.staff_lists import FindsByIndex, StaffAdmin, ids_of
 
 # allauth and knox have registered theirs when they are imported above, before they are discovered.
 admin.site.unregister([EmailAddress, Authenticator, UserSession, AuthToken])
@@ -81,13 +81,14 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold is 
 
 
 @admin.register(User)
-class UserAdmin(DjangoUserAdmin[User], StaffAdmin[User]):
+class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     """Support looks accounts up here; people register themselves and accounts are never deleted."""
 
     list_display = ("email", "status", "registered_at", "is_active", "is_staff")
-    list_filter = ("status", "is_active", "is_staff", "language")
+    list_filter = ("status", "is_active", "is_staff")
     search_fields = ("email", "email_canonical", "referral_code")
-    ordering = ("-created_at",)
+    search_help_text = _("Beginning of the e-mail address; or id or referral code, whole")
+    ordering = ("-pk",)  # as they were made
     readonly_fields = (
         "id",
         "email",
@@ -113,6 +114,16 @@ class UserAdmin(DjangoUserAdmin[User], StaffAdmin[User]):
     form = UserChangeForm
     change_password_form = PasswordForm
     actions = ("flag", "clear", "close", "close_as_fraud", "reset_second_factor")
+
+    def find(self, queryset: QuerySet[User], term: str) -> QuerySet[User]:
+        """Return the accounts of an address, a beginning of one, an id or a referral code."""
+        address = term.lower()
+        return queryset.filter(
+            Q(pk__in=ids_of(term))
+            | Q(email__startswith=address)
+            | Q(email_canonical=address)
+            | Q(referral_code=codes.normalize(term))
+        )
 
     @admin.display(description=_("noticed at the sign-up"))
     def noticed(self, user: User) -> str:
@@ -224,7 +235,7 @@ class UserAdmin(DjangoUserAdmin[User], StaffAdmin[User]):
 
 
 @admin.register(Referral)
-class ReferralAdmin(ReadOnlyAdmin):
+class ReferralAdmin(PersonalAdmin):
     """Who invited whom, and what was decided. Filtered by "flagged" it is the queue of reviews."""
 
     list_display = (
@@ -239,8 +250,10 @@ class ReferralAdmin(ReadOnlyAdmin):
     )
     list_filter = ("status",)
     list_select_related = ("invitee", "inviter")
-    search_fields = ("invitee__email", "inviter__email", "code_used")
-    ordering = ("-created_at",)
+    people = ("inviter",)  # the invitee's key is the row's
+    search_fields = ("invitee", "inviter")
+    search_help_text = _("Id or e-mail address of one of the two; whole")
+    ordering = ("-pk",)  # as they were made
     actions = ("approve", "void")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Referral]:
@@ -303,46 +316,55 @@ class StatusChangeAdmin(PersonalAdmin):
     """Who changed which status, when and why."""
 
     list_display = ("changed_at", "user", "subject", "before", "after", "reason", "note", "actor")
-    list_filter = ("subject", "after")
+    list_filter = ("subject",)
     list_select_related = ("user", "actor")
     ordering = ("-pk",)
     actions = None
 
     def find(self, queryset: QuerySet[StatusChange], term: str) -> QuerySet[StatusChange]:
         """Return the changes of an account's id or address."""
-        try:
-            return queryset.filter(user=UUID(term))
-        except ValueError:
-            return queryset.filter(user__email=term.lower())
+        return queryset.filter(user__in=ids_of(term))
 
 
 @admin.register(EmailAddress)
-class EmailAddressAdmin(ReadOnlyAdmin):
+class EmailAddressAdmin(PersonalAdmin):
     """Whose addresses are confirmed: only links do that, which complete a sign-up, too."""
 
     list_display = ("email", "user", "primary", "verified")
-    list_filter = ("primary", "verified")
     list_select_related = ("user",)
     search_fields = ("email",)
     ordering = ("-pk",)
     actions = None
 
+    def find(self, queryset: QuerySet[EmailAddress], term: str) -> QuerySet[EmailAddress]:
+        """Return an address, or those of an account."""
+        return queryset.filter(Q(user__in=ids_of(term)) | Q(email=term.lower()))
+
+
+class _LoginAdmin(PersonalAdmin):
+    """Ways in, of a person."""
+
+    search_fields = ("user",)
+    search_help_text = _("Id of a user, or e-mail address; whole")
+
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        return queryset.filter(user__in=ids_of(term))
+
 
 @admin.register(Authenticator)
-class AuthenticatorAdmin(ReadOnlyAdmin):
+class AuthenticatorAdmin(_LoginAdmin):
     """Who logs in with a second factor, and which; what proves it is shown to nobody."""
 
     list_display = ("user", "type", "created_at", "last_used_at")
     list_filter = ("type",)
     list_select_related = ("user",)
     fields = ("user", "type", "created_at", "last_used_at")
-    search_fields = ("user__email",)
     ordering = ("-pk",)
     actions = None
 
 
 @admin.register(UserSession)
-class UserSessionAdmin(ReadOnlyAdmin):
+class UserSessionAdmin(_LoginAdmin):
     """Where people are logged in; the key that would let one in is shown to nobody."""
 
     list_display = ("user", "browser", "created_at", "last_seen_at")
@@ -358,14 +380,13 @@ class UserSessionAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AuthToken)
-class AuthTokenAdmin(ReadOnlyAdmin):
+class AuthTokenAdmin(_LoginAdmin):
     """Who has API tokens. A new password ends them."""
 
     list_display = ("user", "created", "expiry")
     list_display_links = None  # the address of its page would be the stored hash
     list_select_related = ("user",)
     fields = ("user", "created", "expiry")
-    search_fields = ("user__email",)
     ordering = ("-created",)
     actions = None
 

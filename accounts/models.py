@@ -116,7 +116,17 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
-        indexes: ClassVar = [models.Index(fields=["registered_at"], name="user_registered_at")]
+        indexes: ClassVar = [
+            models.Index(fields=["registered_at"], name="user_registered_at"),
+            # What staff filter by, of which there are few.
+            models.Index(
+                fields=["status", "id"],
+                name="user_not_active",
+                condition=~Q(status=AccountStatus.ACTIVE),
+            ),
+            models.Index(fields=["id"], name="user_shut_out", condition=Q(is_active=False)),
+            models.Index(fields=["id"], name="user_staff", condition=Q(is_staff=True)),
+        ]
         constraints: ClassVar = [
             models.CheckConstraint(
                 condition=Q(status__in=AccountStatus.values), name="user_status_known"

@@ -1,12 +1,14 @@
 """Campaigns, decisions and coupons in the admin site. History is shown, not edited."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -35,11 +37,12 @@ from coupons.models import (
 )
 from coupons.states import CouponState, EffectiveStatus, coupon_state, effective_status
 from events.admin import PersonalAdmin, ProcessedEventAdmin
-from events.staff_lists import ReadOnlyInline
+from events.staff_lists import KnownValuesFilter, ReadOnlyInline, any_of, ids_of
 
 DEFAULT_TIME_ZONE = "UTC"
 REFRESH_S = 3
 FUNNEL_DAYS = 14  # shown of a campaign
+LISTS_TO_CHOOSE = 20  # bulk issues
 
 
 class StatusChangeInline(ReadOnlyInline):
@@ -66,6 +69,7 @@ class CampaignAdmin(CampaignPages):
     )
     list_filter = ("status", "trigger", "audience")
     search_fields = ("name",)
+    sortable_by = ("name", "current_status", "starts_at", "ends_at", "issued_of_stock")
     readonly_fields = ("id", "status", "issued_count", "created_at", "funnel")
     inlines: ClassVar = [StatusChangeInline]
     fieldsets: ClassVar[Any] = (
@@ -205,7 +209,6 @@ class CouponAdmin(PersonalAdmin):
 class RedemptionAdmin(PersonalAdmin):
     """The orders that coupons were used for."""
 
-    people = ("coupon__user", "redeemed_by")
     list_display = ("order_ref", "coupon", "owner", "amount_off", "created_at", "rolled_back_at")
     list_filter = (("rolled_back_at", admin.EmptyFieldListFilter),)
     list_select_related = ("coupon__user",)
@@ -224,11 +227,10 @@ class RedemptionAdmin(PersonalAdmin):
 
     def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Return the rows of an order, a code, an id or an address."""
-        orders = queryset.filter(order_ref=term)
-        code = codes.normalize(term)
-        if codes.is_well_formed(code, CODE_LENGTH):
-            return orders | queryset.filter(coupon__code=code)
-        return orders | super().find(queryset, term)
+        ids, code = ids_of(term), codes.normalize(term)
+        coupons = Coupon.objects.filter(Q(user__in=ids) | Q(code=code)).values_list("pk", flat=True)
+        lookups = {"pk__in": ids, "redeemed_by__in": ids, "order_ref": term}
+        return queryset.filter(any_of(lookups | {"coupon__in": list(coupons)}))
 
 
 @admin.register(BulkIssue)
@@ -279,12 +281,24 @@ class BulkIssueAdmin(PersonalAdmin):
         return answer
 
 
+class BulkIssueFilter(KnownValuesFilter):
+    """The lines of one of the latest lists; of others, by the link on their pages."""
+
+    title = _("bulk issue")
+    parameter_name = "bulk_issue__id__exact"
+
+    def values(self) -> Iterable[tuple[UUID, str]]:
+        """Return the latest lists."""
+        latest = BulkIssue.objects.select_related("campaign").order_by("-pk")[:LISTS_TO_CHOOSE]
+        return [(each.pk, f"{each.campaign} {each.created_at:%Y-%m-%d %H:%M}") for each in latest]
+
+
 @admin.register(BulkIssueRow)
 class BulkIssueRowAdmin(PersonalAdmin):
     """What came of each line."""
 
     list_display = ("line", "user", "given", "outcome", "reason")
-    list_filter = ("outcome", ("bulk_issue", admin.RelatedOnlyFieldListFilter))
+    list_filter = ("outcome", BulkIssueFilter)
     list_select_related = ("user",)
     search_fields = ("user__email",)
     ordering = ("bulk_issue", "line")

@@ -51,6 +51,9 @@ class Redemption(models.Model):
         verbose_name = _("redemption")
         verbose_name_plural = _("redemptions")
         ordering = ("-id",)
+        indexes: ClassVar[list[Any]] = [
+            models.Index(fields=["order_ref"], name="coupons_redemption_of_order"),
+        ]
         constraints: ClassVar[list[Any]] = [
             models.UniqueConstraint(
                 fields=["coupon"],

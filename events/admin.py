@@ -1,5 +1,7 @@
 """The event log and its deliveries in the admin: to read, to replay or skip, never to edit."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -7,7 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.templatetags.admin_urls import admin_urlname
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, UUIDField
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -21,7 +23,16 @@ from events.operations.record import name_of, put_on_record
 from events.operations.replay import replay_chosen
 from events.operations.signature import REASON_LENGTH
 from events.operations.skip import skip_chosen
-from events.staff_lists import ReadOnlyInline, StaffAdmin
+from events.receivers import all_receivers
+from events.signals import all_signals
+from events.staff_lists import (
+    FindsByIndex,
+    KnownValuesFilter,
+    ReadOnlyInline,
+    StaffAdmin,
+    any_of,
+    ids_of,
+)
 
 SHOWN_IN_FORM = 20
 
@@ -42,33 +53,21 @@ class ReadOnlyAdmin(StaffAdmin[Any]):
         return False
 
 
-class PersonalAdmin(ReadOnlyAdmin):
+class PersonalAdmin(FindsByIndex, ReadOnlyAdmin):
     """Rows about people. Search takes a whole id, of the row or a user, or a whole address."""
 
-    people: tuple[str, ...] = ("user",)  # paths to the users a row is about
+    people: tuple[str, ...] = ("user",)  # the keys to the users a row is about
     search_help_text = _("Id of the row or a user, or e-mail address; whole")
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows found by index: no scan, however many there are."""
-        term = search_term.strip()
-        return (self.find(queryset, term) if term else queryset), False
 
     def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
         """Return the rows of an id or an address."""
-        try:
-            wanted = UUID(term)
-        except ValueError:
-            return queryset.filter(_any({f"{path}__email": term.lower() for path in self.people}))
-        return queryset.filter(_any(dict.fromkeys(("pk", *self.people), wanted)))
+        key = self.opts.pk
+        own = ("pk",) if isinstance(getattr(key, "target_field", key), UUIDField) else ()
+        ids = ids_of(term)
+        return queryset.filter(any_of({f"{name}__in": ids for name in (*own, *self.people)}))
 
 
-def _any(lookups: dict[str, Any]) -> Q:
-    return Q(**lookups, _connector=Q.OR)
-
-
-class ProcessedEventAdmin(ReadOnlyAdmin):
+class ProcessedEventAdmin(FindsByIndex, ReadOnlyAdmin):
     """The events an app has applied: for its concrete inbox."""
 
     list_display = ("event_id", "receiver", "target", "processed_at")
@@ -76,16 +75,39 @@ class ProcessedEventAdmin(ReadOnlyAdmin):
     search_help_text = _("Event id, whole")
     ordering = ("-id",)
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        """Return the rows of one event, found by index."""
-        if not search_term.strip():
-            return queryset, False
+    def find(self, queryset: QuerySet[Any], term: str) -> QuerySet[Any]:
+        """Return the rows of one event."""
         try:
-            return queryset.filter(event_id=UUID(search_term.strip())), False
+            return queryset.filter(event_id=UUID(term))
         except ValueError:
-            return queryset.none(), False
+            return queryset.none()
+
+
+class TypeFilter(KnownValuesFilter):
+    """Events of a declared type."""
+
+    title = _("type")
+    parameter_name = "type"
+
+    def values(self) -> Iterable[tuple[str, str]]:
+        """Return the types of this release."""
+        return [(signal.type, signal.type) for signal in all_signals()]
+
+
+class ReceiverFilter(KnownValuesFilter):
+    """Deliveries to a receiver."""
+
+    title = _("receiver")
+    parameter_name = "receiver"
+
+    def values(self) -> Iterable[tuple[str, str]]:
+        """Return the receivers of this release."""
+        return [(receiver.name, receiver.name) for receiver in all_receivers()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return its deliveries, by the indexes of open and of finished ones: each has one."""
+        finished = Q(finished_at__isnull=False)
+        return super().queryset(request, queryset).filter(finished | ~finished)
 
 
 class _DeliveryInline(ReadOnlyInline):
@@ -103,7 +125,7 @@ class EventAdmin(ReadOnlyAdmin):
     """The log, newest first."""
 
     list_display = ("event_id", "type", "version", "key", "occurred_at", "correlation_id")
-    list_filter = ("type",)
+    list_filter = (TypeFilter,)
     search_fields = ("event_id__exact", "key__exact", "correlation_id__exact")
     search_help_text = _("Event id, key (a user's id) or correlation id, whole")
     ordering = ("-position",)
@@ -111,17 +133,27 @@ class EventAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ReadOnlyAdmin):
+class DeliveryAdmin(FindsByIndex, ReadOnlyAdmin):
     """What is owed to receivers."""
 
     list_display = ("id", "receiver", "type", "key", "state", "attempts", "due_at", "last_error")
-    list_filter = ("state", "receiver", "type")
-    search_fields = ("event__event_id__exact", "key__exact", "fingerprint__exact")
+    list_filter = ("state", ReceiverFilter)
+    search_fields = ("event", "key", "fingerprint")
     search_help_text = _("Event id, key (a user's id) or fingerprint, whole")
     ordering = ("-id",)
     raw_id_fields = ("event",)
     inlines: ClassVar = [_AttemptInline]
     actions = ("replay", "skip")
+
+    def find(self, queryset: QuerySet[Delivery], term: str) -> QuerySet[Delivery]:
+        """Return the deliveries of an event, of a key's events, or that failed in the same way."""
+        failed_so = Attempt.objects.filter(fingerprint=term).values("delivery")
+        if queryset.filter(pk__in=failed_so).exists():
+            return queryset.filter(pk__in=failed_so)
+        events = Event.objects.filter(key=term)
+        with suppress(ValueError):
+            events |= Event.objects.filter(event_id=UUID(term))
+        return queryset.filter(event__in=events)
 
     def has_replay_permission(self, request: HttpRequest) -> bool:
         """Tell whether this member of staff may replay."""
@@ -171,14 +203,21 @@ class DeliveryAdmin(ReadOnlyAdmin):
 
 
 @admin.register(Attempt)
-class AttemptAdmin(ReadOnlyAdmin):
+class AttemptAdmin(FindsByIndex, ReadOnlyAdmin):
     """Failed attempts, newest first."""
 
     list_display = ("delivery", "number", "ended_at", "error_class", "fingerprint", "release")
-    list_filter = ("error_class",)
     list_select_related = ("delivery",)
-    search_fields = ("fingerprint__exact", "delivery__event__event_id__exact")
+    search_fields = ("fingerprint", "delivery")
+    search_help_text = _("Event id or fingerprint, whole")
     ordering = ("-id",)
+
+    def find(self, queryset: QuerySet[Attempt], term: str) -> QuerySet[Attempt]:
+        """Return the failures of an event, or those of the same kind."""
+        try:
+            return queryset.filter(delivery__event__event_id=UUID(term))
+        except ValueError:
+            return queryset.filter(fingerprint=term)
 
 
 @admin.register(ReceiverState)

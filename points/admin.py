@@ -27,8 +27,18 @@ from points.rewards import FROZEN_FIELDS
 class RewardRuleAdmin(StaffAdmin[RewardRule]):
     """The terms of rewards. What was used is frozen but for its end; add a version instead."""
 
-    list_display = (*FROZEN_FIELDS, "active_until")
+    list_display = (
+        "kind",
+        "version",
+        "points",
+        "cap_total",
+        "cap_per_period",
+        "period_days",
+        "active_from",
+        "active_until",
+    )
     list_filter = ("kind",)
+    sortable_by = ("kind", "version", "active_from", "active_until")
     readonly_fields = ("id", "created_at")
     actions = ("new_version",)
 
@@ -169,7 +179,7 @@ class PointsAccountAdmin(PersonalAdmin):
 class EntryAdmin(PersonalAdmin):
     """The ledger, newest first."""
 
-    people = ("account__user",)
+    people = ("account",)  # its key is the user's
     list_display = (
         "id",
         "account_user",

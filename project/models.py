@@ -167,6 +167,13 @@ class Mail(models.Model):
         verbose_name = _("mail")
         verbose_name_plural = _("mails")
         ordering = ("-id",)
+        indexes: ClassVar[list[Any]] = [
+            models.Index(
+                fields=["outcome", "id"],
+                name="project_mail_not_sent",
+                condition=~Q(outcome=MailOutcome.SENT),
+            ),
+        ]
         constraints: ClassVar[list[Any]] = [
             models.UniqueConstraint(
                 fields=["event_id", "kind"], name="project_mail_once_per_event_and_kind"

@@ -29,6 +29,7 @@ class Listing:
 
     model: str  # as "coupons.campaign"
     icon: str
+    title: Promise | None = None  # where the model's own says too little
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ GROUPS = (
         ),
     ),
     Group(
-        _("People"),
+        _("Accounts and support"),
         (
             Page(
                 _("Support"),
@@ -71,9 +72,9 @@ GROUPS = (
             Listing("points.entry", "receipt_long"),
             Listing("accounts.statuschange", "manage_history"),
             Listing("project.mail", "mail"),
-            Listing("mfa.authenticator", "phonelink_lock"),
-            Listing("usersessions.usersession", "devices"),
-            Listing("knox.authtoken", "key"),
+            Listing("mfa.authenticator", "phonelink_lock", _("Second factors")),
+            Listing("usersessions.usersession", "devices", _("Sessions")),
+            Listing("knox.authtoken", "key", _("API tokens")),
         ),
     ),
     Group(
@@ -104,7 +105,7 @@ GROUPS = (
         ),
     ),
     Group(
-        _("Machinery"),
+        _("Queues and inboxes"),
         (
             Listing("django_q.ormq", "notifications_active"),
             Listing("django_q.schedule", "schedule"),
@@ -120,7 +121,7 @@ GROUPS = (
         _("Administration"),
         (
             Listing("auth.group", "groups"),
-            Listing("admin.logentry", "history"),
+            Listing("admin.logentry", "history", _("Who did what")),
         ),
     ),
 )
@@ -144,13 +145,12 @@ def _links(request: HttpRequest, group: Group) -> Iterator[dict[str, Any]]:
     for entry in group.entries:
         if isinstance(entry, Page):
             if request.user.has_perms(entry.rights):
-                yield _link(request, entry.title, entry.icon, reverse(entry.name)) | {
-                    "about": entry.about
-                }
+                link = _link(request, entry.title, entry.icon, reverse(entry.name))
+                yield link | {"about": entry.about}
         elif (model := _shown(request, entry.model)) is not None:
             options = model._meta
             address = reverse(f"admin:{options.app_label}_{options.model_name}_changelist")
-            yield _link(request, _title_of(model), entry.icon, address)
+            yield _link(request, entry.title or _title_of(model), entry.icon, address)
 
 
 def _link(request: HttpRequest, title: Any, icon: str, address: str) -> dict[str, Any]:

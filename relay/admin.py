@@ -1,6 +1,6 @@
 """Endpoints and risk checks in the admin site. A secret is shown once: when it was just made."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
-from events.staff_lists import StaffAdmin
+from events.staff_lists import KnownValuesFilter, StaffAdmin
 from relay import consuming, services
 from relay.endpoints import Endpoint, default_schedule
 from relay.models import ProcessedEvent
@@ -76,6 +76,7 @@ class EndpointAdmin(StaffAdmin[Endpoint]):
     list_display = ("name", "url", "state", "disabled_reason", "failing_since", "rests_until")
     list_filter = ("state",)
     search_fields = ("name",)
+    sortable_by = ("name", "state")
     fields = (*EndpointForm.Meta.fields, "state", "disabled_reason", "log", "updated_at")
     readonly_fields = ("state", "disabled_reason", "log", "updated_at")
     actions = ("enable", "disable", "send_test", "rotate", "replay_day")
@@ -180,12 +181,23 @@ class EndpointAdmin(StaffAdmin[Endpoint]):
         self.message_user(request, f"{endpoint.name}: {text}", level)
 
 
+class DecisionFilter(KnownValuesFilter):
+    """What was answered."""
+
+    title = _("decision")
+    parameter_name = "decision"
+
+    def values(self) -> Iterable[tuple[str, str]]:
+        """Return the answers that there are."""
+        return [("flag", "flag"), ("clear", "clear")]
+
+
 @admin.register(RiskCheck)
 class RiskCheckAdmin(PersonalAdmin):
     """What was asked about people, and what was answered."""
 
     list_display = ("id", "user", "state", "decision", "requested_at", "deadline_at", "answered_at")
-    list_filter = ("state", "decision")
+    list_filter = ("state", DecisionFilter)
     list_select_related = ("user",)
     search_fields = ("user__email",)
 

@@ -237,7 +237,7 @@ def problems_of_loading(page: Page) -> Iterator[str]:
 
 def problems_of(page: Page, language: str) -> Iterator[str]:
     """Yield what is wrong with the open page as it looks now."""
-    yield from _seen_by_axe(page)
+    yield from seen_by_axe(page)
     found = page.evaluate(
         "() => ({h1: document.querySelectorAll('h1').length, lang: document.documentElement.lang,"
         " wide: document.documentElement.scrollWidth - innerWidth})"
@@ -250,7 +250,8 @@ def problems_of(page: Page, language: str) -> Iterator[str]:
         yield f"it scrolls sideways, by {found['wide']} px"
 
 
-def _seen_by_axe(page: Page) -> Iterator[str]:
+def seen_by_axe(page: Page) -> Iterator[str]:
+    """Yield what axe finds that keeps people out."""
     for violation in Axe().run(page).response["violations"]:
         if violation["impact"] in TERRIBLE:
             places = [node["html"][:120] for node in violation["nodes"][:3]]
