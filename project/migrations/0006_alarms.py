@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("project", "0004_roles"),
+        ("project", "0005_lists_of_staff"),
     ]
 
     operations = [
