@@ -11,6 +11,7 @@ from functools import partial
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from events.models import Delivery
 from events.operations.chunks import in_short_transaction
 from events.operations.glance import Glance, glance
 from project.alarms.models import Alarm, AlarmKind
@@ -26,6 +27,7 @@ Subject = tuple[str, str]  # a receiver, and what is wrong with it
 class _Look:
     """What one look at the receivers says of alarms."""
 
+    known: set[str]  # the receivers that this release has
     wrong: dict[Subject, Glance]
     undecided: set[Subject]  # neither wrong nor well: an alarm stays as it is
 
@@ -37,6 +39,8 @@ def watch(queues: Sequence[str] = ()) -> None:
     for subject in look.wrong.keys() - raised.keys():
         in_short_transaction(partial(_begin, subject, look.wrong[subject]))
     for subject in raised.keys() - look.wrong.keys() - look.undecided:
+        if subject[0] not in look.known and _is_owed_something(subject[0]):
+            continue  # another release's, which may have workers of its own
         in_short_transaction(partial(_end, raised[subject]))
 
 
@@ -46,7 +50,7 @@ def open_alarms() -> list[Alarm]:
 
 
 def _look(receivers: Sequence[Glance]) -> _Look:
-    look = _Look(wrong={}, undecided=set())
+    look = _Look(known={seen.receiver for seen in receivers}, wrong={}, undecided=set())
     for seen in receivers:
         for subject, is_wrong in _judgements(seen):
             if is_wrong:
@@ -71,6 +75,10 @@ def _is_overdue(seen: Glance) -> bool | None:
     if age_s >= threshold:
         return True
     return None if age_s >= threshold * CALM else False
+
+
+def _is_owed_something(receiver: str) -> bool:
+    return Delivery.objects.filter(receiver=receiver, finished_at__isnull=True).exists()
 
 
 def _begin(subject: Subject, seen: Glance) -> None:
