@@ -107,7 +107,12 @@ class ItemState(models.TextChoices):
 class InterventionItem(models.Model):
     """One delivery of a frozen set. It stays when the delivery is pruned."""
 
-    intervention = models.ForeignKey(Intervention, on_delete=models.CASCADE, related_name="items")
+    intervention = models.ForeignKey(
+        Intervention,
+        on_delete=models.CASCADE,
+        related_name="items",
+        verbose_name=_("intervention"),
+    )
     delivery = models.ForeignKey(
         "events.Delivery",
         on_delete=models.DO_NOTHING,

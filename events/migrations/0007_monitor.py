@@ -290,6 +290,7 @@ class Migration(migrations.Migration):
                 on_delete=django.db.models.deletion.CASCADE,
                 related_name="items",
                 to="events.intervention",
+                verbose_name="intervention",
             ),
         ),
         migrations.AddConstraint(
