@@ -11,6 +11,12 @@ class EventsConfig(AppConfig):
     verbose_name = _("Events")
 
     def ready(self) -> None:
-        """Register the system checks and the invariants."""
+        """Register the system checks and the invariants, and what the sweep does besides."""
+        from events.delivery.chores import chore
+
         import_module("events.checks")
         import_module("events.operations.backbone_invariants")
+        operations = "events.operations"
+        chore("events.advance_interventions", f"{operations}.staged.advance_all", every_s=1)
+        chore("events.note_minutes", f"{operations}.minutes.note", every_s=10)
+        chore("events.note_worker", f"{operations}.workers.note", every_s=5)

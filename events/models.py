@@ -10,7 +10,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
-from events.tallies import Tally, TallyMark  # noqa: F401  # Django finds models here
+from events.interventions import Intervention, InterventionItem  # noqa: F401  # Django looks here
+from events.noted import Minute, SeenWorker  # noqa: F401
+from events.tallies import Tally, TallyMark  # noqa: F401
 from events.tracing import TRACE_PARENT_LENGTH
 
 TYPE_LENGTH = 100
@@ -119,6 +121,9 @@ class Delivery(models.Model):
     skipped_by = models.CharField(_("skipped by"), max_length=150, default="", blank=True)
     skip_reason = models.CharField(_("reason"), max_length=200, default="", blank=True)
     finished_at = models.DateTimeField(_("finished at"), null=True, blank=True)
+    died_at = models.DateTimeField(
+        _("died at"), null=True, blank=True, help_text=_("While it is dead: since when.")
+    )
 
     class Meta:
         verbose_name = _("delivery")
@@ -145,8 +150,8 @@ class Delivery(models.Model):
                 condition=Q(state="waiting"),
             ),
             models.Index(
-                fields=["receiver", "fingerprint"],
-                name="delivery_dead",
+                fields=["receiver", "fingerprint", "died_at", "key"],
+                name="delivery_dead_by_cause",
                 condition=Q(state="dead"),
             ),
             models.Index(fields=["-id"], name="delivery_skipped", condition=Q(state="skipped")),

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.db.models import Value
+from django.db.models import Count, Value
 from django.db.models.functions import Least
 from django.utils import timezone
 from django_q.brokers import Broker, get_broker
-from django_q.models import Schedule
+from django_q.models import OrmQ, Schedule
 from django_q.tasks import async_task
 
 logger = logging.getLogger(__name__)
@@ -80,6 +81,14 @@ def _ring_now(queue: str) -> None:
 def _broker(queue: str) -> Broker:
     # One per process and queue: with Redis, a broker holds the connection.
     return get_broker(queue)
+
+
+def waiting_bells() -> dict[str, int] | None:
+    """Return how many bells wait unclaimed, by queue; None where they are not in the database."""
+    if settings.QUEUE_BROKER != "orm":
+        return None
+    unclaimed = OrmQ.objects.filter(lock__lte=timezone.now()).values("key")
+    return {row["key"]: row["count"] for row in unclaimed.annotate(count=Count("pk")).order_by()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         """Register checks, invariants, audits; connect receivers; declare what is done daily."""
+        from events.delivery.chores import chore
         from events.operations.daily import EVERY_MINUTES
         from events.queue import schedule
         from project import (  # noqa: F401
@@ -20,6 +21,7 @@ class ProjectConfig(AppConfig):
             invariants,
             receivers,
         )
+        from project.alarms import receivers as alarm_receivers  # noqa: F401
         from project.mails import receivers as mail_receivers  # noqa: F401
         from project.observing import checks as observing_checks  # noqa: F401
         from project.observing import starting
@@ -32,3 +34,4 @@ class ProjectConfig(AppConfig):
             ("api.prune_answers", "api.idempotency.prune_answers", DAY_MINUTES),
         ):
             schedule(name, function, queue="project", every_minutes=every_minutes)
+        chore("project.watch_alarms", "project.alarms.watching.watch", every_s=10)

@@ -7,8 +7,12 @@ from typing import Any
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from accounts.proxies import mistyped
+from events.receivers import all_receivers
+from project.alarms import thresholds
 
 CHOICES = {
     "QUEUE_BROKER": ("orm", "redis"),
@@ -87,6 +91,54 @@ def check_metrics(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> lis
             )
         )
     return findings
+
+
+@register
+def check_alarms(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """E014 to E016: an alarm that is mistyped would never be heard."""
+    known = {receiver.name for receiver in all_receivers()}
+    findings: list[CheckMessage] = [
+        Error(
+            f"ALARM_OVERDUE_S_BY_RECEIVER has {entry!r}.",
+            hint="Write RECEIVER=SECONDS, separated by commas; 0 seconds: no alarm.",
+            id="usher.E014",
+        )
+        for entry in thresholds.mistyped()
+    ]
+    findings += [
+        Error(
+            f"ALARM_OVERDUE_S_BY_RECEIVER names {name!r}, which is no receiver.",
+            hint=f"There are: {', '.join(sorted(known))}.",
+            id="usher.E015",
+        )
+        for name in sorted(thresholds.named() - known)
+    ]
+    if settings.ALARM_OVERDUE_S < 0:
+        findings.append(
+            Error(
+                f"ALARM_OVERDUE_S is {settings.ALARM_OVERDUE_S}.",
+                hint="Set it to a number of seconds; 0: no receiver is ever overdue.",
+                id="usher.E014",
+            )
+        )
+    findings += [
+        Error(
+            f"ALARM_MAILS has {address!r}, which is no e-mail address.",
+            hint="Write whole addresses without names, separated by commas.",
+            id="usher.E016",
+        )
+        for address in settings.ALARM_MAILS
+        if not _is_address(address)
+    ]
+    return findings
+
+
+def _is_address(text: str) -> bool:
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
 
 
 @register

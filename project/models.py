@@ -12,6 +12,7 @@ from uuid_utils.compat import uuid7
 from coupons.models import Redemption
 from events.models import AbstractProcessedEvent
 from points.models import Entry
+from project.alarms.models import Alarm  # noqa: F401  # Django looks here
 
 MAX_REASON_LENGTH = 40
 

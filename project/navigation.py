@@ -91,6 +91,13 @@ GROUPS = (
     Group(
         _("Operations"),
         (
+            Page(
+                _("Event monitor"),
+                "monitor_heart",
+                "monitor",
+                ("events.view_event", "events.view_delivery"),
+                _("How all receivers are doing, what fails, and what mends it."),
+            ),
             Listing("events.event", "bolt"),
             Listing("events.delivery", "local_shipping"),
             Listing("events.attempt", "error"),

@@ -400,6 +400,12 @@ if TRACES and find_spec("opentelemetry") is not None:  # a check says where it i
     MIDDLEWARE.insert(1, "project.observing.middleware.TracingMiddleware")
 SENTRY_DSN = env.str("SENTRY_DSN", default="")
 
+# --- Alarms -------------------------------------------------------------------------------------
+ALARM_MAILS = env.list("ALARM_MAILS", default=[])  # who is told; endpoints can ask for them too
+# So long what is due may wait before somebody is told. 0: never.
+ALARM_OVERDUE_S = env.int("ALARM_OVERDUE_S", default=5 * 60)
+ALARM_OVERDUE_S_BY_RECEIVER = env.list("ALARM_OVERDUE_S_BY_RECEIVER", default=[])
+
 # --- E-mail -----------------------------------------------------------------------------------
 
 _mail = env.email_url("EMAIL_URL", default="consolemail://")

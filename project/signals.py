@@ -1,4 +1,4 @@
-"""The events of what spans apps: a checkout that redeems a coupon and spends points."""
+"""The events of what spans apps: checkouts, and alarms about receivers."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -39,6 +39,27 @@ class CheckoutUndone:
     user_id: UUID
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmBegan:
+    """A receiver falls behind, or deliveries to it are dead. Told once, until it is over."""
+
+    alarm_id: UUID
+    receiver: str
+    kind: str  # "overdue" or "dead"
+    oldest_due_age_s: float  # for how long the oldest delivery has been due
+    dead: int  # deliveries; 10,001: more than 10,000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlarmEnded:
+    """What an alarm was about is over."""
+
+    alarm_id: UUID
+    receiver: str
+    kind: str  # "overdue" or "dead"
+    lasted_s: float
+
+
 checkout_started = EventSignal(
     "project.checkout_started", version=1, data=CheckoutStarted, key="user_id"
 )
@@ -54,3 +75,7 @@ checkout_refused = EventSignal(
 checkout_undone = EventSignal(
     "project.checkout_undone", version=1, data=CheckoutUndone, key="user_id"
 )
+
+alarm_began = EventSignal("project.alarm_began", version=1, data=AlarmBegan, key="alarm_id")
+
+alarm_ended = EventSignal("project.alarm_ended", version=1, data=AlarmEnded, key="alarm_id")

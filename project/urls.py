@@ -62,6 +62,7 @@ urlpatterns = [
     path("admin/support/receivers/<str:name>/resume/", support.resume, name="support-resume"),
     path("admin/simulate/", simulating_page.ask, name="simulate"),
     path("admin/simulate/<uuid:user_id>/", simulating_page.person, name="simulate-person"),
+    path("admin/monitor/", include("project.monitor.urls")),
     path("admin/", admin.site.urls),
     path("api/v1/", include(api_v1)),
     path("api/schema/", SchemaView.as_view(), name="api-schema"),

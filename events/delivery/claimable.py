@@ -48,7 +48,7 @@ def with_due_deliveries(receivers: Sequence[Receiver]) -> list[Receiver]:
     """Return those of some active receivers that have something due now. One statement."""
     if not receivers:
         return []
-    sql, parameters = _question(tuple(receivers), _readable())
+    sql, parameters = _question(tuple(receivers), readable_types())
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         due = {name for (name,) in cursor.fetchall()}
@@ -81,7 +81,7 @@ def stranded_receivers() -> list[str]:
 def known_types() -> Q:
     """Return the condition that this release can read a delivery's event."""
     types: dict[tuple[int, int], list[str]] = {}  # few conditions: every claim compiles them
-    for name, first, last in _readable():
+    for name, first, last in readable_types():
         types.setdefault((first, last), []).append(name)
     known = Q(pk__in=[])
     for first_to_last, names in types.items():
@@ -89,7 +89,7 @@ def known_types() -> Q:
     return known
 
 
-def _readable() -> tuple[tuple[str, int, int], ...]:
+def readable_types() -> tuple[tuple[str, int, int], ...]:
     """Return the types of events that this release can read, with their first and last version."""
     return tuple(
         (signal.type, signal.readable_versions.start, signal.readable_versions.stop - 1)

@@ -113,7 +113,7 @@ def record_attempt(delivery: Delivery, failure: Failure, *, started_at: datetime
 def _after_failure(failure: Failure, retry_in_s: float | None) -> dict[str, object]:
     described = {"last_error": failure.summary, "fingerprint": failure.fingerprint}
     if retry_in_s is None:
-        return {"state": DeliveryState.DEAD, "due_at": None, **described}
+        return {"state": DeliveryState.DEAD, "due_at": None, "died_at": Now(), **described}
     return {"state": DeliveryState.PENDING, "due_at": _due_in(retry_in_s), **described}
 
 

@@ -38,7 +38,7 @@ class Supervisor:
         self.clusters = [Cluster(queue) for queue in queues]
         self.watched, self.turn_begun, self.turn_ended = Stamp(), Stamp(), Stamp()
         # A process of its own: a database that hangs must not keep clusters from being watched.
-        sweep_run = partial(sweep.sweep_for_ever, self.turn_begun, self.turn_ended)
+        sweep_run = partial(sweep.sweep_for_ever, self.turn_begun, self.turn_ended, queues)
         self.sweep = Forked("sweep", sweep_run)
         self.children: list[Forked] = [*self.clusters, self.sweep]
         if liveness_server:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from django.db import DatabaseError, connection
@@ -10,6 +11,7 @@ from django.db.models import Exists
 from events import queue as doorbell
 from events.delivery import leases, settle
 from events.delivery.availability import availability
+from events.delivery.chores import Chores
 from events.delivery.claim import earlier_in_lane
 from events.delivery.claimable import has_due_deliveries, stranded_receivers
 from events.delivery.clock import ClockWatch, database_now
@@ -26,12 +28,14 @@ COMPLETE_EVERY = 5  # sweeps
 TAKE_STOCK_EVERY = 30  # sweeps
 
 
-def sweep_for_ever(begun: Stamp, ended: Stamp) -> None:
+def sweep_for_ever(begun: Stamp, ended: Stamp, queues: Sequence[str] = ()) -> None:
     """Sweep every second, and renew the stamps before and after each turn.
+
+    The queues are those of the worker; what is swept is everybody's.
 
     What goes wrong is logged once per outage, and tried again.
     """
-    sweeper = _Sweeper()
+    sweeper = _Sweeper(queues)
     while True:
         begun.renew()
         sweeper.take_turn()
@@ -42,7 +46,8 @@ def sweep_for_ever(begun: Stamp, ended: Stamp) -> None:
 class _Sweeper:
     """What one turn leaves to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, queues: Sequence[str] = ()) -> None:
+        self._chores = Chores(queues)
         self._completion = Completion()
         self._clock = ClockWatch()
         self._sweeps = 0
@@ -71,6 +76,7 @@ class _Sweeper:
             wake_unblocked()
         if self._sweeps % COMPLETE_EVERY == 0:
             self._completion.advance()
+        self._chores.do_due()
         self._sweeps += 1
         self._failing = False
 

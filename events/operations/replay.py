@@ -65,6 +65,7 @@ def put_back(ids: Sequence[int], state: DeliveryState) -> int:
         run_alone=False,
         position=_position_after(state),
         finished_at=None,
+        died_at=None,
         skipped_by="",
         skip_reason="",
     )

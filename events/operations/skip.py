@@ -79,6 +79,7 @@ def give_up(
             due_at=None,
             run_alone=False,
             finished_at=Now(),
+            died_at=None,
             skipped_by=by,
             skip_reason=reason,
         )

@@ -43,7 +43,7 @@ def unlucky(drain: Drain) -> User:
 @pytest.fixture
 def clerk() -> User:
     """Return a member of support."""
-    _fill_in_permissions()
+    fill_in_permissions()
     make_roles(apps)
     clerk = User.objects.create_user("clerk@example.com", PASSWORD, is_staff=True)
     clerk.groups.add(Group.objects.get(name="support"))
@@ -51,7 +51,7 @@ def clerk() -> User:
     return clerk
 
 
-def _fill_in_permissions() -> None:
+def fill_in_permissions() -> None:
     """Make what migrations make: beside Playwright's event loop tables are emptied of that too."""
     ContentType.objects.clear_cache()
     for app_config in apps.get_app_configs():

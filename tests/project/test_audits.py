@@ -34,6 +34,7 @@ WITHOUT_AN_AUDIT = {
     "coupons.retry_sold_out_decisions": "it works while stock lasts, which may be not at all",
     "coupons.settle_held_decisions": "it works in chunks, and what is held may be so for good",
     "project.forget_kept_answers": "kept answers are deleted by their age in any case",
+    "project.mail_alarm": "as of coupons",
     "project.send_coupon_mail": "a mail can't be looked at; the list of mails tells what was tried",
     "project.send_reward_mail": "as of coupons",
     "project.send_welcome_mail": "as of coupons",

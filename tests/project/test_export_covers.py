@@ -40,6 +40,7 @@ NOT_EXPORTED = {
     "coupons.Redemption.rolled_back_by": _STAFF,
     "points.Entry.actor": _STAFF,
     "points.FunnelStep.inviter": "a figure made from the referrals, which are told",
+    "events.Intervention.operator": _STAFF,
     "points.RewardDecision.invitee": "another person's reward; the invitation itself is told",
     "project.Checkout.requested_by": _STAFF,
     "relay.RiskCheck.user": "a judgment asked for; the signals and what came of it are told",

@@ -353,6 +353,7 @@ def test_mails_have_a_queue_of_their_own() -> None:
     mailing = {each.name for each in all_receivers() if each.queue == QUEUE}
 
     assert mailing == {
+        "project.mail_alarm",
         "project.send_coupon_mail",
         "project.send_reward_mail",
         "project.send_welcome_mail",

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from accounts.models import Referral, User
 from coupons.models import Campaign
+from events.interventions import Intervention
 from events.models import Attempt, ReceiverState
 from points.models import PointsAccount, RewardRule
 from project.roles import ROLES, make_roles
@@ -59,6 +60,19 @@ ACTIONS = {
 READERS = {"support", "on-call", "auditor"}
 PAGES: dict[str, set[str]] = {
     "event-catalogue": READERS,
+    "monitor": READERS,
+    "monitor-parts": READERS,
+    "monitor-receiver": READERS,
+    "monitor-receiver-parts": READERS,
+    "monitor-failures": READERS,
+    "monitor-intervention": READERS,
+    "monitor-intervention-parts": READERS,
+    "monitor-begin-replay": {"support", "on-call"},
+    "monitor-begin-skip": {"on-call"},
+    "monitor-pause": {"on-call"},
+    "monitor-resume": {"on-call"},
+    "monitor-go-on": {"on-call"},
+    "monitor-give-up": {"on-call"},
     "support": READERS,
     "support-person": READERS,
     "support-event": READERS,
@@ -77,7 +91,23 @@ PAGES: dict[str, set[str]] = {
     "points_pointsaccount_adjust": {"support"},
     "auth_user_password_change": set(),
 }
-POSTED = {"support-replay", "support-skip", "support-resume"}
+OF_INTERVENTION = {
+    "monitor-intervention",
+    "monitor-intervention-parts",
+    "monitor-go-on",
+    "monitor-give-up",
+}
+POSTED = {
+    "support-replay",
+    "support-skip",
+    "support-resume",
+    "monitor-begin-replay",
+    "monitor-begin-skip",
+    "monitor-pause",
+    "monitor-resume",
+    "monitor-go-on",
+    "monitor-give-up",
+}
 # The admin's own, for all staff; they show nothing of any model without its permission.
 FOR_STAFF = {"index", "login", "logout", "password_change", "password_change_done", "jsi18n"}
 FOR_STAFF |= {"autocomplete", "view_on_site", "app_list"}
@@ -249,7 +279,13 @@ def test_nothing_is_deleted_by_a_role(clerk: Clerk, world: World) -> None:
 def test_other_pages_open_for_whom_they_are(clerk: Clerk, world: World) -> None:
     campaign = Campaign.objects.earliest("pk").pk
     delivery = world.delivery
+    skip = Intervention.objects.create(
+        kind="skip", receiver=delivery.receiver, size=1, asked_by="ada", reason="x"
+    )
     places: dict[str, tuple[object, ...]] = {
+        **{name: (delivery.receiver,) for name in PAGES if name.startswith("monitor-")},
+        **dict.fromkeys(("monitor", "monitor-parts"), ()),
+        **{name: (skip.pk,) for name in PAGES if name in OF_INTERVENTION},
         "support-person": (world.owner.pk,),
         "support-event": (delivery.event_id,),
         "support-replay": (delivery.pk,),

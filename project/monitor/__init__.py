@@ -1,0 +1,1 @@
+"""The event monitor: pages of the admin for whoever is on call (docs/monitoring.md)."""

@@ -1,0 +1,307 @@
+"""What a look at the receivers, their latest minutes and the workers says, and what it costs."""
+
+import os
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import Barrier, Thread
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from events.delivery import chores, sweep
+from events.delivery.chores import Chores, chore
+from events.delivery.progress import Progress, path_of
+from events.models import Attempt, Delivery, DeliveryState, Event
+from events.noted import Minute, SeenWorker
+from events.operations import glance as glances
+from events.operations import minutes, workers
+from events.operations.glance import Glance, glance
+from events.operations.pausing import pause
+from events.tallies import TallyMark
+from tests.conftest import Drain, Misbehave, Publish
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+RECORD = "probe.record"
+
+
+def of(receiver: str = RECORD) -> Glance:
+    """Return the look at one receiver."""
+    return next(each for each in glance() if each.receiver == receiver)
+
+
+# --- A glance -------------------------------------------------------------------------------------
+
+
+def test_a_glance_says_what_waits_and_for_how_long(publish: Publish) -> None:
+    for number in range(4):
+        publish(number, key=f"person {number}")
+    due, later, dead, parked = Delivery.objects.filter(receiver=RECORD).order_by("pk")
+    set_to(due, due_at=Now() - timedelta(seconds=90))
+    set_to(later, due_at=Now() + timedelta(hours=1))
+    set_to(dead, state=DeliveryState.DEAD, due_at=None)
+    set_to(parked, state=DeliveryState.WAITING, due_at=None)
+
+    seen = of()
+
+    assert (seen.due, seen.later, seen.dead, seen.waiting, seen.running) == (1, 1, 1, 1, 0)
+    assert seen.oldest_due_age_s == pytest.approx(90, abs=10)
+
+
+def set_to(delivery: Delivery, **columns: object) -> None:
+    Delivery.objects.filter(pk=delivery.pk).update(**columns)
+
+
+def test_what_is_paused_is_not_due(publish: Publish) -> None:
+    publish(1)
+    pause(RECORD, by="ada", reason="repairs")
+
+    seen = of()
+
+    assert (seen.due, seen.later, seen.oldest_due_age_s) == (0, 1, None)
+    assert seen.paused
+    assert seen.paused.pause_reason == "repairs"
+
+
+def test_counts_stop_at_a_bound_and_a_glance_is_four_statements(
+    publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(glances, "MOST", 2)
+    monkeypatch.setattr(glances, "_question", glances._question.__wrapped__)
+    for number in range(4):
+        publish(number)
+
+    with CaptureQueriesContext(connection) as asked:
+        seen = of()
+
+    assert seen.due == 3
+    assert len(asked) == 4
+
+
+# --- Minutes --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def an_hour_ago() -> datetime:
+    """Begin to note minutes an hour ago; return a minute since then."""
+    minutes.note()
+    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(hours=1))
+    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=30)
+
+
+def move_to(at: datetime) -> None:
+    """Let whatever has happened have happened then."""
+    Event.objects.update(occurred_at=at)
+    Delivery.objects.filter(finished_at__isnull=False).update(finished_at=at)
+    Attempt.objects.update(started_at=at, ended_at=at)
+
+
+def test_a_minute_has_what_was_done_in_it_and_how_long_that_took(
+    an_hour_ago: datetime, publish: Publish, drain: Drain
+) -> None:
+    for number in range(10):
+        publish(number, key=f"person {number}")
+    drain()
+    move_to(an_hour_ago)
+    for number, delivery in enumerate(Delivery.objects.filter(receiver=RECORD).order_by("pk"), 1):
+        set_to(delivery, finished_at=an_hour_ago + timedelta(seconds=number))
+
+    minutes.note()
+
+    minute = Minute.objects.get(receiver=RECORD)
+    assert (minute.at, minute.done, minute.failed) == (an_hour_ago, 10, 0)
+    assert (minute.p50_s, minute.p95_s) == (5, 10)
+
+
+def test_failed_attempts_and_what_is_due_are_noted(
+    an_hour_ago: datetime, publish: Publish, drain: Drain, misbehave: Misbehave
+) -> None:
+    misbehave(1, "permanent")
+    publish(1)
+    drain()
+    move_to(an_hour_ago)
+    publish(2)
+    Delivery.objects.filter(receiver=RECORD, due_at__isnull=False).update(
+        due_at=Now() - timedelta(seconds=300)
+    )
+
+    minutes.note()
+
+    failed, due = Minute.objects.filter(receiver=RECORD).order_by("at")
+    assert (failed.at, failed.failed, failed.done) == (an_hour_ago, 1, 0)
+    assert (due.due, due.failed) == (1, 0)
+    assert due.oldest_due_age_s == pytest.approx(300, abs=20)
+
+
+def test_of_many_who_note_at_once_one_does(
+    an_hour_ago: datetime, publish: Publish, drain: Drain
+) -> None:
+    publish(1)
+    drain()
+    move_to(an_hour_ago)
+
+    at_once(4, minutes.note)
+    minutes.note()
+
+    assert Minute.objects.get(receiver=RECORD).done == 1
+
+
+def at_once(count: int, function: Callable[[], object]) -> None:
+    barrier = Barrier(count)
+
+    def run() -> None:
+        barrier.wait()
+        function()
+        connection.close()
+
+    threads = [Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_minutes_of_the_day_before_are_forgotten(an_hour_ago: datetime) -> None:
+    Minute.objects.create(receiver=RECORD, at=timezone.now() - timedelta(hours=27), done=1)
+
+    minutes.note()
+
+    assert not Minute.objects.exists()
+
+
+def test_a_series_leaves_no_step_out_and_adds_receivers_up() -> None:
+    now = timezone.now().replace(second=0, microsecond=0)
+    for receiver, back, done, due in (("a", 1, 3, 2), ("a", 2, 4, 7), ("b", 2, 5, 1)):
+        at = now - timedelta(minutes=back)
+        Minute.objects.create(receiver=receiver, at=at, done=done, due=due)
+
+    points = minutes.series(minutes=60, step=1)
+
+    assert len(points) == 60
+    assert [(point.done, point.due) for point in points[-3:]] == [(9, 8), (3, 2), (0, 0)]
+    assert sum(point.done for point in minutes.series(minutes=60, step=1, receiver="b")) == 5
+    by_quarter = minutes.series(minutes=24 * 60, step=15)
+    assert len(by_quarter) == 96
+    assert {point.at.minute % 15 for point in by_quarter} == {0}
+    assert sum(point.done for point in by_quarter) == 12
+
+
+def test_the_pace_is_of_the_latest_minutes_that_are_noted() -> None:
+    minutes.note()
+    noted_to = TallyMark.objects.get(name="minutes").counted_to
+    for back, done, p50_s in ((1, 0, None), (2, 10, 0.2), (3, 20, 0.1), (9, 99, 9.0)):
+        Minute.objects.create(
+            receiver=RECORD, at=noted_to - timedelta(minutes=back), done=done, p50_s=p50_s
+        )
+
+    pace = minutes.paces()[RECORD]
+
+    assert (pace.per_minute, pace.p50_s) == (6.0, 0.2)
+
+
+# --- Workers and queues ---------------------------------------------------------------------------
+
+
+def test_a_worker_is_noted_with_its_queues_and_what_is_stuck() -> None:
+    progress = path_of(os.getppid(), "probe")
+    Progress.create(progress, start_s=-100)
+    try:
+        for _ in range(2):
+            workers.note(["probe", "outside"])
+    finally:
+        progress.unlink()
+
+    (status,) = workers.worker_statuses()
+    queues = {queue.name: queue for queue in workers.queue_statuses([status])}
+    assert status.stuck == {"probe": "nobody looks for bells"}
+    assert not status.is_gone
+    assert (queues["probe"].workers, queues["probe"].stuck) == (1, "nobody looks for bells")
+    assert (queues["outside"].workers, queues["outside"].stuck) == (1, "")
+    assert queues["coupons"].workers == 0
+
+
+def test_a_worker_that_is_not_seen_for_long_is_gone_and_then_forgotten() -> None:
+    SeenWorker.objects.create(
+        name="gone", host="h", queues={"probe": ""}, seen_at=Now() - timedelta(minutes=1)
+    )
+    SeenWorker.objects.create(
+        name="long gone", host="h", queues={}, seen_at=Now() - timedelta(hours=2)
+    )
+    workers.note([])
+
+    statuses = {status.worker.name: status for status in workers.worker_statuses()}
+    queues = {queue.name: queue for queue in workers.queue_statuses(list(statuses.values()))}
+
+    assert len(statuses) == 2
+    assert statuses["gone"].is_gone
+    assert queues["probe"].workers == 0
+
+
+def test_bells_that_wait_are_counted(publish: Publish) -> None:
+    publish(1)
+
+    bells = {queue.name: queue.bells for queue in workers.queue_statuses([])}
+
+    assert (bells["probe"], bells["coupons"]) == (1, 0)
+
+
+# --- Chores ---------------------------------------------------------------------------------------
+
+called: list[object] = []
+
+
+def note_call(queues: object) -> None:
+    """Stand for work that the sweep does."""
+    called.append(queues)
+
+
+def fail(queues: object) -> None:
+    """Stand for work that is broken."""
+    called.append("failed")
+    raise OSError("broken")
+
+
+@pytest.fixture
+def _own_chores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Know no chores but a test's."""
+    monkeypatch.setattr(chores, "_chores", {})
+    called.clear()
+
+
+@pytest.mark.usefixtures("_own_chores")
+def test_the_sweep_does_chores_with_the_queues_of_its_worker() -> None:
+    chore("a", f"{__name__}.note_call", every_s=3600)
+    sweeper = sweep._Sweeper(["probe"])
+
+    sweeper._sweep()
+    sweeper._sweep()
+
+    assert called == [["probe"]]  # once within the hour
+
+
+@pytest.mark.usefixtures("_own_chores")
+def test_a_chore_that_fails_is_told_once_and_holds_up_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    chore("a", f"{__name__}.fail", every_s=0)
+    chore("b", f"{__name__}.note_call", every_s=0)
+    mine = Chores(["probe"])
+
+    mine.do_due()
+    mine.do_due()
+
+    assert called == ["failed", ["probe"]] * 2
+    assert caplog.text.count("'a' failed") == 1
+
+
+@pytest.mark.usefixtures("_own_chores")
+def test_a_name_is_of_one_chore() -> None:
+    chore("a", "x.y", every_s=1)
+    chore("a", "x.y", every_s=1)
+    with pytest.raises(ImproperlyConfigured, match="'a'"):
+        chore("a", "x.z", every_s=1)

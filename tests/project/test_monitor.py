@@ -1,0 +1,340 @@
+"""The event monitor's pages: what they show, what their buttons do, and who may."""
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
+from django.db import connection
+from django.db.models.functions import Now
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import User
+from events.interventions import Intervention, InterventionState
+from events.models import Attempt, Delivery, DeliveryState, ReceiverState
+from events.noted import Minute, SeenWorker
+from events.operations import staged
+from project.alarms.models import Alarm
+from project.roles import make_roles
+from tests.probe.signals import Happened, happened
+
+pytestmark = pytest.mark.django_db
+
+RECORD = "probe.record"
+ERROR = "OSError: the CRM is away"
+GROUP = {"fingerprint": "f00d"}
+
+
+@pytest.fixture
+def dead() -> list[Delivery]:
+    """Return three dead deliveries of one cause."""
+    happened.publish_many(Happened(key=f"person {n}", number=n) for n in range(3))
+    Delivery.objects.exclude(receiver=RECORD).delete()
+    Delivery.objects.update(
+        state=DeliveryState.DEAD, due_at=None, died_at=Now(), last_error=ERROR, **GROUP
+    )
+    deliveries = list(Delivery.objects.order_by("pk"))
+    now = timezone.now()
+    Attempt.objects.create(
+        delivery=deliveries[-1],
+        number=16,
+        started_at=now,
+        ended_at=now,
+        error_class="OSError",
+        traceback="Traceback <most recent>",
+        **GROUP,
+    )
+    return deliveries
+
+
+@pytest.fixture
+def on_call(client: Client) -> User:
+    """Return somebody who is on call, logged in."""
+    return log_in(client, "on-call")
+
+
+def log_in(client: Client, role: str) -> User:
+    """Log somebody of a role in."""
+    make_roles(apps)
+    user = User.objects.create_user(f"{role}@example.com", "irrelevant", is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    client.force_login(user)
+    return user
+
+
+def read(client: Client, name: str, *args: object, **query: str) -> str:
+    """Return the text of a page, without its tags."""
+    answer = client.get(reverse(name, args=args), query)
+    assert answer.status_code == 200, answer.status_code
+    return without_tags(answer.content.decode())
+
+
+def without_tags(html: str) -> str:
+    """Return the words of a page."""
+    return " ".join(
+        unescape(re.sub(r"<(script|style).*?</\1>|<[^>]+>", " ", html, flags=re.S)).split()
+    )
+
+
+def shown(client: Client) -> dict[str, str]:
+    """Return what the page about the group would send."""
+    html = client.get(reverse("monitor-failures", args=[RECORD]), GROUP).content.decode()
+    fields = re.findall(r'name="(fingerprint|at|count)" value="([^"]*)"', html)
+    assert len(fields) == 3
+    return {name: unescape(value) for name, value in fields}
+
+
+# --- What is shown --------------------------------------------------------------------------------
+
+
+def test_the_dashboard_shows_receivers_failures_queues_workers_and_alarms(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    Alarm.objects.create(receiver=RECORD, kind="dead")
+    ReceiverState.objects.create(
+        name="probe.call_once", paused_at=timezone.now(), paused_by="ada", pause_reason="x"
+    )
+    SeenWorker.objects.create(name="a", host="web-1 (7)", queues={"probe": "", "outside": "stuck!"})
+    SeenWorker.objects.create(
+        name="b", host="web-2 (8)", queues={}, seen_at=timezone.now() - timedelta(minutes=2)
+    )
+
+    text = read(client, "monitor")
+
+    assert f"dead {RECORD} since" in text
+    assert re.search(rf"{RECORD} 0 – 0 0 0 3 0\.0 – –", text)
+    assert "probe.call_once paused" in text
+    assert f"{ERROR} {RECORD} 3 3" in text
+    assert "probe 1 0 0 served" in text
+    assert "outside 1 0 0 stuck: stuck!" in text
+    assert "coupons 0 0 0 no worker serves it" in text
+    assert "web-1 (7): there" in text
+    assert "web-2 (8): not seen since" in text
+
+
+def test_what_was_noted_is_drawn_and_in_a_table(client: Client, on_call: User) -> None:
+    minute = timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=3)
+    Minute.objects.create(receiver=RECORD, at=minute, done=40, failed=2, due=5, oldest_due_age_s=9)
+    Minute.objects.create(receiver="probe.greet", at=minute, done=1)
+
+    html = client.get(reverse("monitor-parts")).content.decode()
+    of_one = client.get(reverse("monitor-receiver-parts", args=[RECORD])).content.decode()
+
+    assert html.count('class="monitor-failed"') == 2  # in the hour and in the day
+    assert "at most 43 per minute" in html
+    assert f"{minute:%H:%M} 41 2 5 9" in without_tags(html)
+    assert f"{minute:%H:%M} 40 2 5 9" in without_tags(of_one)
+
+
+def test_a_look_asks_no_more_however_much_is_dead_or_noted(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    def count() -> int:
+        with CaptureQueriesContext(connection) as asked:
+            client.get(reverse("monitor-parts"))
+        return len(asked)
+
+    before = count()
+    for number, delivery in enumerate(dead):
+        Delivery.objects.filter(pk=delivery.pk).update(fingerprint=str(number))
+        Alarm.objects.create(receiver=f"r{number}", kind="dead")
+        Intervention.objects.create(
+            kind="replay", receiver=f"r{number}", size=1, asked_by="a", reason="b"
+        )
+        SeenWorker.objects.create(name=str(number), host="h", queues={})
+
+    assert count() == before <= 23
+
+
+def test_a_group_shows_its_latest_error_and_what_died(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    text = read(client, "monitor-failures", RECORD, **GROUP)
+
+    assert ERROR in text
+    assert "Dead 3 Affected 3" in text
+    assert "Traceback <most recent>" in text
+    assert "person 0" in text
+
+
+def test_a_group_that_is_gone_says_so(client: Client, on_call: User) -> None:
+    assert "Nothing is dead of this cause" in read(client, "monitor-failures", RECORD, **GROUP)
+
+
+@pytest.mark.parametrize("name", ["monitor-receiver", "monitor-receiver-parts"])
+def test_an_unknown_receiver_is_not_found(client: Client, on_call: User, name: str) -> None:
+    assert client.get(reverse(name, args=["probe.recrod"])).status_code == 404
+
+
+def test_without_scripts_the_page_is_loaded_anew(client: Client, on_call: User) -> None:
+    html = client.get(reverse("monitor")).content.decode()
+
+    assert '<noscript><meta http-equiv="refresh" content="10"></noscript>' in html
+    assert f'data-parts="{reverse("monitor-parts")}"' in html
+
+
+# --- What buttons do ------------------------------------------------------------------------------
+
+
+def test_a_press_freezes_what_is_shown_and_leads_to_its_progress(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    address = reverse("monitor-begin-replay", args=[RECORD])
+    answer = client.post(address, {**shown(client), "reason": "The CRM is back"})
+
+    begun = Intervention.objects.get()
+    assert answer.headers["Location"] == reverse("monitor-intervention", args=[begun.pk])
+    assert (begun.kind, begun.size, begun.operator) == ("replay", 3, on_call)
+    text = read(client, "monitor-intervention", begun.pk)
+    assert "0 of 3" in text
+    assert "begun" in text
+    assert "on-call@example.com: The CRM is back" in text
+    assert "These are being intervened in" in read(client, "monitor-failures", RECORD, **GROUP)
+
+
+def test_a_second_press_leads_to_the_first(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    address, sent = reverse("monitor-begin-replay", args=[RECORD]), shown(client)
+    places = {client.post(address, {**sent, "reason": "x"}).headers["Location"] for _ in range(2)}
+
+    assert places == {reverse("monitor-intervention", args=[Intervention.objects.get().pk])}
+
+
+def test_a_skip_is_begun_too(client: Client, on_call: User, dead: list[Delivery]) -> None:
+    address = reverse("monitor-begin-skip", args=[RECORD])
+    client.post(address, {**shown(client), "reason": "hopeless"})
+    staged.advance_all()
+
+    assert set(Delivery.objects.values_list("state", "skip_reason")) == {("skipped", "hopeless")}
+
+
+def test_what_was_not_shown_is_not_frozen(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    sent = {**shown(client), "reason": "x"}
+    happened.publish(Happened(key="later", number=9))
+    Delivery.objects.filter(receiver=RECORD, key="later").update(
+        state=DeliveryState.DEAD,
+        due_at=None,
+        died_at=timezone.now() + timedelta(seconds=1),
+        **GROUP,
+    )
+    client.post(reverse("monitor-begin-replay", args=[RECORD]), sent)
+
+    frozen = Intervention.objects.get().items.values_list("delivery__key", flat=True)
+    assert sorted(frozen) == ["person 0", "person 1", "person 2"]
+
+
+def test_a_group_that_was_moved_on_or_has_grown_is_not_touched(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    address, sent = reverse("monitor-begin-replay", args=[RECORD]), shown(client)
+    grown = client.post(address, {**sent, "count": "2", "reason": "x"}, follow=True)
+    Delivery.objects.update(state="pending", due_at=Now(), died_at=None)
+    gone = client.post(address, {**sent, "reason": "x"}, follow=True)
+
+    assert "More have died of this meanwhile" in without_tags(grown.content.decode())
+    assert "none of them is dead any more" in without_tags(gone.content.decode())
+    assert not Intervention.objects.exists()
+
+
+def test_a_press_without_a_reason_does_nothing(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    address = reverse("monitor-begin-replay", args=[RECORD])
+    answer = client.post(address, {**shown(client), "reason": " "}, follow=True)
+
+    assert "Say why" in without_tags(answer.content.decode())
+    assert not Intervention.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"at": "yesterday"},
+        {"at": "2026-13-45T00:00:00Z"},
+        {"at": "2026-11-26T10:00:00"},
+        {"count": "-1"},
+        {"count": "9" * 30},
+        {"count": ""},
+    ],
+)
+def test_what_no_page_of_ours_sends_is_a_bad_request(
+    client: Client, on_call: User, dead: list[Delivery], sent: dict[str, str]
+) -> None:
+    address = reverse("monitor-begin-replay", args=[RECORD])
+    answer = client.post(address, {**shown(client), "reason": "x", **sent})
+
+    assert answer.status_code == 400
+    assert not Intervention.objects.exists()
+
+
+def test_a_stopped_one_is_gone_on_with_or_given_up(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    begin = reverse("monitor-begin-replay", args=[RECORD])
+    client.post(begin, {**shown(client), "reason": "x"})
+    begun = Intervention.objects.get()
+    Intervention.objects.update(state=InterventionState.STOPPED, error=ERROR)
+    page = read(client, "monitor-intervention", begun.pk)
+    assert f"It stopped, because one failed again: {ERROR}" in page
+
+    client.post(reverse("monitor-go-on", args=[begun.pk]), {"reason": "try ten"})
+    begun.refresh_from_db()
+    assert (begun.state, begun.decision) == (InterventionState.RUNNING, "try ten")
+
+    client.post(reverse("monitor-give-up", args=[begun.pk]), {"reason": "no use"})
+    late = client.post(reverse("monitor-go-on", args=[begun.pk]), {"reason": "yes"}, follow=True)
+    begun.refresh_from_db()
+    assert begun.state == InterventionState.GIVEN_UP
+    assert "it has moved on meanwhile" in without_tags(late.content.decode())
+    said = list(LogEntry.objects.order_by("pk").values_list("change_message", flat=True))
+    assert said == ["Began (3): x", "Went on: try ten", "Gave up: no use"]
+
+
+def test_a_receiver_is_paused_and_resumed_with_a_reason(client: Client, on_call: User) -> None:
+    client.post(reverse("monitor-pause", args=[RECORD]), {"reason": "repairs"})
+    assert "Paused since" in (text := read(client, "monitor-receiver", RECORD))
+    assert "on-call@example.com: repairs" in text
+
+    client.post(reverse("monitor-resume", args=[RECORD]), {"reason": "mended"})
+    assert "Paused since" not in read(client, "monitor-receiver", RECORD)
+    said = list(LogEntry.objects.order_by("pk").values_list("change_message", flat=True))
+    assert said == ["Paused: repairs", "Resumed: mended"]
+
+
+# --- Who may --------------------------------------------------------------------------------------
+
+
+def test_support_may_replay_but_neither_skip_nor_pause(
+    client: Client, dead: list[Delivery]
+) -> None:
+    log_in(client, "support")
+    sent = {**shown(client), "reason": "x"}
+
+    assert client.post(reverse("monitor-begin-skip", args=[RECORD]), sent).status_code == 403
+    assert client.post(reverse("monitor-pause", args=[RECORD]), sent).status_code == 403
+    assert client.post(reverse("monitor-begin-replay", args=[RECORD]), sent).status_code == 302
+
+
+def test_what_may_not_be_begun_may_not_be_decided(client: Client, dead: list[Delivery]) -> None:
+    log_in(client, "support")
+    skip = Intervention.objects.create(
+        kind="skip", receiver=RECORD, size=1, asked_by="a", reason="b"
+    )
+
+    answer = client.post(reverse("monitor-give-up", args=[skip.pk]), {"reason": "x"})
+
+    assert answer.status_code == 403
+    assert "Give up" not in read(client, "monitor-intervention", skip.pk)
+
+
+def test_an_open_page_is_told_that_its_reader_is_logged_out(client: Client) -> None:
+    assert client.get(reverse("monitor-parts")).status_code == 403
