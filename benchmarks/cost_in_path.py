@@ -133,7 +133,12 @@ def _argon2() -> Iterator[None]:
 @contextmanager
 def _receivers_of(signal: Any, count: int) -> Iterator[None]:
     """Let a signal have so many receivers, and no others, during a block."""
-    from events.receivers import all_receivers, background_receiver, disconnect_receiver
+    from events.receivers import (
+        Guarantee,
+        all_receivers,
+        background_receiver,
+        disconnect_receiver,
+    )
 
     own = dict(signal.queues_by_receiver)
     theirs = [r for r in all_receivers() if r.name in own]
@@ -143,7 +148,7 @@ def _receivers_of(signal: Any, count: int) -> Iterator[None]:
     names = [f"measured.{number}" for number in range(count)]
     for number, name in enumerate(names):
         connect = background_receiver(
-            signal, guarantee="at_least_once", queue=f"measured{number % QUEUES}", name=name
+            signal, guarantee=Guarantee.AT_LEAST_ONCE, queue=f"measured{number % QUEUES}", name=name
         )
         connect(lambda event: None)
     try:

@@ -64,7 +64,7 @@ class Statement(Usher):
 
     def backlog(self, kind: str, events: int, processes: int) -> float:
         """Return how many a second these statements work off."""
-        first = self._publish(kind, events)
+        first = self.publish(kind, events)
         self.database.tidy()
         threads = [
             threading.Thread(target=self._work, args=(kind,), daemon=True) for _ in range(processes)
@@ -73,8 +73,8 @@ class Statement(Usher):
             thread.start()
         for thread in threads:
             thread.join()
-        self._wait_for_all(kind, first, events)
-        return per_second(self._moments(kind, first))
+        self.wait_for_all(kind, first, events)
+        return per_second(self.moments(kind, first))
 
     def _work(self, kind: str) -> None:
         effect = EFFECT.format(effect=EFFECTS[kind])

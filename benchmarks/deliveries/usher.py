@@ -31,25 +31,25 @@ class Usher:
 
     def backlog(self, kind: str, events: int, processes: int) -> float:
         """Return how many dead deliveries a second are worked off once they are replayed."""
-        first = self._publish(kind, events)
+        first = self.publish(kind, events)
         self._replay_as_dead(kind)
         self.database.tidy()
         with _maybe_signing_up(self), self._worker(kind, processes):
-            self._wait_for_all(kind, first, events)
-        return per_second(self._moments(kind, first))
+            self.wait_for_all(kind, first, events)
+        return per_second(self.moments(kind, first))
 
     def live(self, kind: str, events: int, processes: int) -> float:
         """Return how many a second come from sign-up to effect."""
         self.database.tidy()
         with self._worker(kind, processes):
-            self._wait_for_all(kind, self._publish(kind, 1), 1)
+            self.wait_for_all(kind, self.publish(kind, 1), 1)
             began, first = time.time(), _next_position()
             for _ in range(events):
-                self._sign_up(kind)
-            self._wait_for_all(kind, first, events)
-        return events / (max(self._moments(kind, first)) - began)
+                self.sign_up_one(kind)
+            self.wait_for_all(kind, first, events)
+        return events / (max(self.moments(kind, first)) - began)
 
-    def _publish(self, kind: str, events: int) -> int:
+    def publish(self, kind: str, events: int) -> int:
         """Record events; return the position of the first."""
         from django.db import transaction
 
@@ -69,7 +69,8 @@ class Usher:
             points = [signals.PointsOwed(user_id=uuid4(), points=100) for _ in range(count)]
             signals.points_owed.publish_many(points)
 
-    def _sign_up(self, kind: str) -> None:
+    def sign_up_one(self, kind: str) -> None:
+        """Sign somebody up, in a transaction."""
         from django.db import transaction
 
         from benchmarks.bare.models import BareSignUp
@@ -91,15 +92,21 @@ class Usher:
     def _worker(self, kind: str, processes: int) -> Any:
         return worker(self.queues[kind], QUEUE_WORKERS=str(processes))
 
-    def _wait_for_all(self, kind: str, first: int, events: int) -> None:
-        done = (
+    def wait_for_all(self, kind: str, first: int, events: int) -> None:
+        """Wait until so many deliveries of events from a position on are finished."""
+        wait_for(lambda: self.done(kind, first), events)
+
+    def done(self, kind: str, first: int) -> int:
+        """Return how many deliveries of events from a position on are finished."""
+        finished = (  # names of our own
             "SELECT count(*) FROM events_delivery d JOIN events_event e USING (event_id) "  # noqa: S608
             f"WHERE receiver = '{self.receivers[kind]}' AND e.position >= {first} "
             "AND finished_at IS NOT NULL"
         )
-        wait_for(lambda: int(self.database.one(done)), events)
+        return int(self.database.one(finished))
 
-    def _moments(self, kind: str, first: int) -> list[float]:
+    def moments(self, kind: str, first: int) -> list[float]:
+        """Return when each delivery of events from a position on was finished."""
         from events.models import Delivery
 
         finished = Delivery.objects.filter(
@@ -140,7 +147,8 @@ class Real(Usher):
     def _inviters(self, count: int) -> int:
         return 1 if self.one_inviter else max(1, count // INVITERS_SHARE)
 
-    def _sign_up(self, kind: str) -> None:
+    def sign_up_one(self, kind: str) -> None:
+        """Sign somebody up, in a transaction."""
         from django.db import transaction
 
         with transaction.atomic():

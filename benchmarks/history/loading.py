@@ -1,0 +1,137 @@
+"""Load a history: as many people as it takes for so many events, and everything they set off."""
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import F, Max
+from django.utils import timezone
+
+from benchmarks.history.deliveries import Deliveries
+from benchmarks.history.people import AMOUNT, CURRENCY, POINTS, People
+from benchmarks.history.rows import Rows, reset_sequences, vacuum
+from coupons.models import Campaign
+from events.models import Delivery, Event, ReceiverState
+from events.receivers import all_receivers
+from points.models import RewardRule
+
+DAYS = 90  # that a history goes back
+DELIVERIES_PER_EVENT = 3.29  # before old ones are pruned; benchmarks/history/people.py makes it so
+PEOPLE_AT_ONCE = 5_000
+YEAR = timedelta(days=365)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What was inserted."""
+
+    rows: dict[str, int]  # by table
+    seconds: float
+
+    @property
+    def events(self) -> int:
+        """How many events there are more."""
+        return self.rows["events.Event"]
+
+    @property
+    def deliveries(self) -> int:
+        """How many deliveries there are more."""
+        return self.rows["events.Delivery"]
+
+
+def load(
+    *, events: int, deliveries: int | None = None, seed: int = 1, days: float = DAYS
+) -> Loaded:
+    """Insert a history of the last `days`, up to now. Deliveries: by default two for each event.
+
+    The database is a migrated PostgreSQL. Rows that it has stay as they are. As in life, finished
+    deliveries of the older events have been pruned: that makes their number. What was loaded is
+    vacuumed and analysed, as it would have been by autovacuum.
+    """
+    if connection.vendor != "postgresql":
+        raise RuntimeError("A history is loaded by COPY: set DATABASE_URL to a PostgreSQL.")
+    began = time.monotonic()
+    ends_at = timezone.now().timestamp()
+    begins_at = ends_at - days * 86_400
+    kept = (2 * events if deliveries is None else deliveries) / (events * DELIVERIES_PER_EVENT)
+    keep_from = ends_at - min(1.0, kept) * (ends_at - begins_at)
+    rows, random = Rows(), Random(seed)  # noqa: S311  # of no secrets
+    made = Deliveries(rows, random, first_id=_next(Delivery, "pk"), keep_from=keep_from)
+    campaign, rule = _campaign(), _rule()
+    position = _next(Event, "position")
+    people = People(
+        rows,
+        made,
+        random,
+        campaign_id=str(campaign.pk),
+        rule_id=str(rule.pk),
+        next_position=position,
+    )
+    while people.next_position - position < events:
+        done = (people.next_position - position) / events
+        people.sign_up(begins_at + done * (ends_at - 60 - begins_at))  # all was over a minute ago
+        if people.count % PEOPLE_AT_ONCE == 0:
+            rows.copy()
+    rows.copy()
+    _settle(people, campaign, keep_from)
+    return Loaded(rows=rows.inserted, seconds=round(time.monotonic() - began, 1))
+
+
+def _next(model: Any, field: str) -> int:
+    latest: int = model.objects.aggregate(latest=Max(field))["latest"] or 0
+    return latest + 1
+
+
+def _campaign() -> Campaign:
+    """Return the campaign that gives everybody a coupon: the same for each load."""
+    found, _ = Campaign.objects.get_or_create(
+        name="Welcome (history)",
+        defaults={
+            "trigger": "registration",
+            "status": "active",
+            "starts_at": timezone.now() - YEAR,
+            "amount": AMOUNT,
+            "currency": CURRENCY,
+            "valid_days": 30,
+        },
+    )
+    return found
+
+
+def _rule() -> RewardRule:
+    found, _ = RewardRule.objects.get_or_create(
+        version=1, defaults={"points": POINTS, "active_from": timezone.now() - YEAR}
+    )
+    return found
+
+
+def _settle(people: People, campaign: Campaign, keep_from: float) -> None:
+    """Write the sums of what was inserted, and tell what was pruned."""
+    pruned = datetime.fromtimestamp(keep_from, UTC)
+    with transaction.atomic():
+        Campaign.objects.filter(pk=campaign.pk).update(
+            issued_count=F("issued_count") + people.coupons
+        )
+        _settle_balances(people)
+        for receiver in all_receivers():
+            ReceiverState.objects.update_or_create(
+                name=receiver.name, defaults={"first_seen_at": pruned, "pruned_before": pruned}
+            )
+    reset_sequences()
+    vacuum()
+
+
+def _settle_balances(people: People) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE rewarded (id uuid, rewards bigint) ON COMMIT DROP")
+        with cursor.copy("COPY rewarded FROM STDIN") as copy:
+            copy.write("".join(f"{each.id}\t{each.rewards}\n" for each in people.inviters))
+        cursor.execute(
+            "UPDATE points_pointsaccount SET balance = rewards * %(points)s,"
+            " lifetime_earned = rewards * %(points)s, version = rewards"
+            " FROM rewarded WHERE user_id = id",
+            {"points": POINTS},
+        )
