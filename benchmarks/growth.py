@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import timedelta
+from datetime import datetime
 from statistics import median
 from typing import Any
 
@@ -32,7 +32,7 @@ FLAT = 1.1
 PRUNE_TARGET_PER_S = 20_000
 HARM = 1.2
 PAGES = ("/admin/", "/admin/events/delivery/", "/admin/events/event/", "/metrics")
-PRUNED_DAYS = (75, 45)  # of the 90 that a history spans: first alone, then beside drains
+PRUNED_SHARES = (0.33, 0.66)  # of finished deliveries: first alone, then beside drains
 
 
 def main() -> None:
@@ -210,13 +210,15 @@ def _bytes_per_event(database: Database) -> dict[str, Any]:
 
 
 def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
+    """Prune a third alone, and another beside drains."""
     work = _Work()
-    alone_days, beside_days = PRUNED_DAYS
-    alone = _prune_older_than(alone_days, database)
+    first, second = (_moment(database, share) for share in PRUNED_SHARES)
+    alone = _prune_before(first)
     drains = options.rounds * options.times
     without = [work.drain() for _ in range(drains)]
-    with subprocess.Popen(_command(beside_days), cwd=ROOT, stdout=subprocess.DEVNULL) as pruning:
+    with subprocess.Popen(_command(second), cwd=ROOT, stdout=subprocess.DEVNULL) as pruning:
         beside = [work.drain() for _ in range(drains) if pruning.poll() is None]
+    assert pruning.returncode == 0
     return {
         "alone": alone,
         "drain_each_without": percentiles_ms(without),
@@ -224,20 +226,32 @@ def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
     }
 
 
-def _prune_older_than(days: int, database: Database) -> dict[str, Any]:
-    from django.utils import timezone
+def _moment(database: Database, share: float) -> str:
+    """Return the moment before which a share of all finished deliveries lies."""
+    moment = database.one(
+        f"SELECT percentile_disc({share}) WITHIN GROUP (ORDER BY e.occurred_at) "  # noqa: S608
+        "FROM events_delivery d JOIN events_event e USING (event_id) WHERE finished_at IS NOT NULL"
+    )
+    return str(moment.isoformat())
 
+
+def _prune_before(moment: str) -> dict[str, Any]:
     from events.operations.prune import prune
 
     began = time.monotonic()
-    pruned = prune(timezone.now() - timedelta(days=days))
+    pruned = prune(datetime.fromisoformat(moment))
     seconds = time.monotonic() - began
     rows = pruned.deliveries + pruned.attempts
     return {"rows": rows, "seconds": round(seconds, 2), "rows_per_s": round(rows / seconds)}
 
 
-def _command(days: int) -> list[str]:
-    return [sys.executable, "manage.py", "prune_events", "--older-than", f"{days}d"]
+def _command(moment: str) -> list[str]:
+    """Return the command of a process that prunes, as `prune_events` does."""
+    script = (
+        "import django; django.setup()\n"
+        f"from benchmarks.growth import _prune_before; print(_prune_before({moment!r}))"
+    )
+    return [sys.executable, "-c", script]
 
 
 def _judge_growth(sizes: dict[int, dict[str, Any]]) -> dict[str, Any]:

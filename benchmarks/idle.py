@@ -123,8 +123,17 @@ def _part(process: psutil.Process, first: int) -> str:
     if "uvicorn" in words:
         return "web"
     if words.startswith("qcluster"):  # django-q2 gives its processes titles
-        return "cluster " + words.split()[1]
+        return "cluster " + _queue(process)
     return "sweep" if "sweep" in words else "supervisor"
+
+
+def _queue(process: psutil.Process) -> str:
+    """Return the queue in the title of a process of a cluster, or of one that it descends from."""
+    for each in (process, *process.parents()):
+        words = " ".join(each.cmdline()).split()
+        if words[:1] == ["qcluster"] and not words[1].startswith("Process-"):
+            return words[1]
+    return "unknown"
 
 
 if __name__ == "__main__":

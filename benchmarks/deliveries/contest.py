@@ -21,6 +21,7 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         self.on_sqlite = url.startswith("sqlite")
+        self._session: psycopg.Connection[Any] | None = None
 
     def all(self, sql: str) -> list[tuple[Any, ...]]:
         """Return the rows of a statement."""
@@ -33,9 +34,10 @@ class Database:
                     return connection.execute(sql).fetchall()
             finally:
                 connection.close()
-        with psycopg.connect(self.url, autocommit=True) as session:
-            cursor = session.execute(sql)
-            return cursor.fetchall() if cursor.description else []
+        if self._session is None:  # kept: to connect costs more than to ask
+            self._session = psycopg.connect(self.url, autocommit=True)
+        cursor = self._session.execute(sql)
+        return cursor.fetchall() if cursor.description else []
 
     def one(self, sql: str) -> Any:
         """Return the only value of a statement."""

@@ -8,7 +8,7 @@ from django_domain_events import DURABLE, event, fire, receiver
 from benchmarks.peers import work
 
 
-@event
+@event(name="peers.CouponOwed")
 @dataclass(frozen=True, slots=True)
 class CouponOwed:
     """Somebody is owed a coupon."""
@@ -17,7 +17,7 @@ class CouponOwed:
     user_id: str
 
 
-@event
+@event(name="peers.PointsOwed")
 @dataclass(frozen=True, slots=True)
 class PointsOwed:
     """Somebody is owed points."""
@@ -26,13 +26,13 @@ class PointsOwed:
     user_id: str
 
 
-@receiver(CouponOwed, mode=DURABLE)  # type: ignore[untyped-decorator]
+@receiver(CouponOwed, mode=DURABLE, key="peers.issue")  # type: ignore[untyped-decorator]
 def issue(owed: CouponOwed) -> None:
     """Give a coupon."""
     work.coupon(owed.event_id, owed.user_id)
 
 
-@receiver(PointsOwed, mode=DURABLE)  # type: ignore[untyped-decorator]
+@receiver(PointsOwed, mode=DURABLE, key="peers.credit")  # type: ignore[untyped-decorator]
 def credit(owed: PointsOwed) -> None:
     """Give points."""
     work.points(owed.event_id, owed.user_id)

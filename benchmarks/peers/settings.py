@@ -57,3 +57,4 @@ Q_CLUSTER: dict[str, Any] = {
 Q_CLUSTER |= {"redis": REDIS_URL} if PEER == "django_q_redis" else {"orm": "default"}
 
 DJANGO_DOMAIN_EVENTS = {"BATCH_SIZE": 500, "NOTIFY_COALESCE_SECONDS": 0.05}
+PROCRASTINATE_IMPORT_PATHS = ["benchmarks.peers.procrastinate_pg"]
