@@ -45,7 +45,7 @@ class Database:
 
     def tidy(self) -> None:
         """Put the work of earlier rounds behind, so that none pays for another's."""
-        for statement in ["VACUUM ANALYZE", *([] if self.on_sqlite else ["CHECKPOINT"])]:
+        for statement in ["ANALYZE"] if self.on_sqlite else ["VACUUM ANALYZE", "CHECKPOINT"]:
             self.all(statement)
 
 
