@@ -18,7 +18,7 @@ PRODUCTION := USHER_ENV=production SECRET_KEY=$$(head -c 64 /dev/urandom | base6
 	ALLOWED_HOSTS=usher.example PUBLIC_URL=https://usher.example \
 	DATABASE_URL=postgres://usher@127.0.0.1:1/usher USHER_VAR=var/check
 
-.PHONY: help run test test-fast faults soak check format messages bench recovery e2e lock fuzz schema audit catalogue
+.PHONY: help run test test-fast faults soak check format messages bench bench-full bench-test lock-peers recovery e2e lock fuzz schema audit catalogue
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-11s %s\n", $$1, $$2}'
@@ -27,7 +27,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 	@PORT=$(PORT) exec $(BIN)/python manage.py dev
 
 # Pages, the admin, texts and what talks to brokers: what these do in the database, services do, and those run on both.
-ON_SQLITE_ALONE := tests/servers tests/contracts \
+ON_SQLITE_ALONE := tests/benchmarks tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
 	api_reference api_revalidation api_security api_tutorial bodies copy_database dependencies deploying dev event_catalogue headers live metrics monitor nul operations_api pages promise roles error_reports observing monitor \
 	settings smtp support translations seed_demo staff_lists theme tracing pains)) \
@@ -104,13 +104,13 @@ messages: $(VENV)/.requirements ## bring the Chinese catalogue in line with the 
 		--ignore '.venv*' --ignore var --ignore tests --ignore benchmarks
 	$(BIN)/python manage.py compilemessages --locale zh_Hans --ignore '.venv*' --ignore var
 
-bench: $(VENV)/.requirements-dev ## run the benchmarks; each prints JSON
-	$(BIN)/python -m benchmarks.signup_under_backlog
-	$(BIN)/python -m benchmarks.signup_to_wallet
-	$(BIN)/python -m benchmarks.click_to_coupon
-	$(BIN)/python -m benchmarks.open_wallets
-	$(BIN)/python -m benchmarks.relay_throughput
-	$(BIN)/python -m benchmarks.relay_neighbours
+# What Usher is compared with has an environment of its own: neither tests nor CI need it.
+PEERS := .venv-peers
+bench: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure a reduced set, in some 20 minutes; prints JSON
+	$(BIN)/python -m benchmarks.all --peers-python $(PEERS)/bin/python
+
+bench-full: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure everything, for hours, and write docs/benchmarks.md (SKIP="growth …")
+	$(BIN)/python -m benchmarks.all --full --peers-python $(PEERS)/bin/python $(if $(SKIP),--skip $(SKIP))
 
 recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes a quarter of an hour, prints JSON
 	$(BIN)/python -m benchmarks.recovery --database=sqlite
@@ -126,6 +126,19 @@ lock: $(VENV)/.requirements-dev ## compile the locks from pyproject.toml, for ev
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
+
+bench-test: $(VENV)/.requirements-dev ## run each benchmark at its smallest, to see that it works
+	$(PYTEST) -n 1 --database=sqlite -m long tests/benchmarks
+
+lock-peers: $(VENV)/.requirements-dev ## compile the lock of what benchmarks compare Usher with
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
+		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock-peers" \
+		benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
+
+$(PEERS)/.requirements: benchmarks/peers/requirements.txt
+	@python=$$($(FIND_PYTHON)); $$python -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r benchmarks/peers/requirements.txt
+	@touch $@
 
 $(VENV)/bin/pip: # comes last, so it stands for a whole environment
 	@python=$$($(FIND_PYTHON)); \

@@ -55,9 +55,9 @@ def _open_campaign_and_rule() -> None:
 
 
 @contextmanager
-def worker() -> Iterator[None]:
-    """Run `manage.py worker`."""
-    with _process("manage.py", "worker", "--grace", "20"):
+def worker(*queues: str, **environment: str) -> Iterator[None]:
+    """Run `manage.py worker`, for some queues or for all."""
+    with _process("manage.py", "worker", *queues, "--grace", "20", **environment):
         yield
 
 

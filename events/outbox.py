@@ -2,15 +2,17 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from events import context, queue, tracing
 from events.envelope import Event
 from events.models import Delivery
 from events.models import Event as EventRow
+from events.rows import NOW, rows_of
 
 if TYPE_CHECKING:
     from events.receivers import Receiver
@@ -31,8 +33,7 @@ def record(
     signal: "EventSignal[D]", data: Sequence[D], causes: Sequence[Event[Any]] | None
 ) -> list[Event[D]]:
     """Insert one event per item and one delivery per item and receiver: two statements in all."""
-    connection = connections[DEFAULT_DB_ALIAS]
-    if not connection.in_atomic_block:
+    if not connections[DEFAULT_DB_ALIAS].in_atomic_block:
         raise PublishedOutsideTransaction
     if not data:
         return []
@@ -42,7 +43,7 @@ def record(
     ]
     with tracing.publishing(rows, causes):
         EventRow.objects.bulk_create(rows)
-        Delivery.objects.bulk_create(_deliveries(signal, rows))
+        _insert(_deliveries(signal, rows))
     events = [signal.read(row) for row in rows]
     _announce_on_commit([(signal, event) for event in events])
     return events
@@ -54,20 +55,20 @@ def deliver_to(receiver: "Receiver", addressed: Iterable[tuple[Event[Any], str]]
     Called in a transaction, in the order of the events of each key: they reach a target in it.
     """
     rows = [
-        Delivery(
-            event_id=event.id,
-            receiver=receiver.name,
-            target=target,
-            queue=receiver.queue,
-            type=event.type,
-            version=event.version,
-            key=event.key,
-            position=event.position,
+        _Owed(
+            event.id,
+            receiver.name,
+            target,
+            receiver.queue,
+            event.type,
+            event.version,
+            event.key,
+            event.position,
         )
         for event, target in addressed
     ]
     if rows:
-        Delivery.objects.bulk_create(rows, ignore_conflicts=True)
+        _insert(rows, "ON CONFLICT DO NOTHING")
         transaction.on_commit(partial(queue.ring, receiver.queue), robust=True)
 
 
@@ -84,20 +85,68 @@ def _origin(cause: Event[Any] | None) -> dict[str, Any]:
     return {"correlation_id": cause.correlation_id, "causation_id": cause.id}
 
 
-def _deliveries(signal: "EventSignal[Any]", rows: Sequence[EventRow]) -> list[Delivery]:
+class _Owed(NamedTuple):
+    """What tells one new delivery from another. In all else they are alike."""
+
+    event_id: UUID
+    receiver: str
+    target: str
+    queue: str
+    type: str
+    version: int
+    key: str
+    position: int
+
+
+_COLUMN_TYPES = ("uuid", "text", "text", "text", "text", "integer", "text", "bigint")
+
+
+def _deliveries(signal: "EventSignal[Any]", rows: Sequence[EventRow]) -> list[_Owed]:
     return [
-        Delivery(
-            event_id=row.event_id,
-            receiver=receiver,
-            queue=queue_name,
-            type=row.type,
-            version=row.version,
-            key=row.key,
-            position=row.position,
-        )
+        _Owed(row.event_id, receiver, "", queue_name, row.type, row.version, row.key, row.position)
         for row in rows
         for receiver, queue_name in signal.queues_by_receiver.items()
     ]
+
+
+def _insert(owed: Sequence[_Owed], or_else: str = "") -> None:
+    """Insert deliveries, due now by the database's clock.
+
+    bulk_create would give each row's default of the database a place of its own in the statement:
+    for a batch of 500 that takes several times as long as all else that publishing does.
+    """
+    if not owed:
+        return
+    event_id = Delivery._meta.get_field("event_id")
+    ids = [event_id.get_db_prep_value(row.event_id, connection) for row in owed]
+    columns = [ids, *list(zip(*owed, strict=True))[1:]]
+    rows, parameters = rows_of(*zip(_COLUMN_TYPES, map(list, columns), strict=True))
+    alike = _alike(connection.vendor)
+    names = ", ".join([*_Owed._fields, *alike, "due_at"])
+    constants = ", ".join(["%s"] * len(alike))
+    sql = (
+        f"INSERT INTO {Delivery._meta.db_table} ({names}) "  # noqa: S608
+        f"SELECT owed.*, {constants}, {NOW[connection.vendor]} "
+        f"FROM ({rows}) AS owed WHERE true {or_else}"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [*alike.values(), *parameters])
+
+
+@cache
+def _alike(vendor: str) -> dict[str, Any]:
+    """Return what new deliveries have in common, by column, but for what is empty."""
+    blank = Delivery()
+    values = {
+        str(field.column): field.get_db_prep_save(getattr(blank, field.attname), connection)
+        for field in Delivery._meta.concrete_fields
+        if field.name != "due_at" and not field.primary_key
+    }
+    return {
+        column: value
+        for column, value in values.items()
+        if value is not None and column not in _Owed._fields
+    }
 
 
 class _Announcement:
@@ -119,7 +168,6 @@ class _Announcement:
 
 
 def _announce_on_commit(events: list[tuple["EventSignal[Any]", Event[Any]]]) -> None:
-    connection = connections[DEFAULT_DB_ALIAS]
     savepoints = set(connection.savepoint_ids)
     rung: set[str] = set()
     for sids, hook, *_ in connection.run_on_commit:

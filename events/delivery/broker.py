@@ -30,6 +30,7 @@ from redis.retry import Retry
 from events.delivery.progress import told
 from events.delivery.wakeup import Sleeper, wake
 from events.queue import RUN_PERIODIC
+from events.rows import NOW
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,6 @@ PAUSE_AFTER_ERROR_S = 1.0
 REDIS_RING_TIMEOUT_S = 0.25  # a request may wait this long, once, before the bell goes quiet
 REDIS_WAIT_S = 2
 REDIS_ANSWER_S = REDIS_WAIT_S + 3.0  # a pusher has time
-
-_NOW = {  # as Django's Now(), for the one statement the ORM can not say
-    "postgresql": "STATEMENT_TIMESTAMP()",
-    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
-}
 
 Bell = tuple[Any, str]  # acknowledgement id, signed payload
 
@@ -147,7 +143,7 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         if call and call in map(_periodic_call, self._unclaimed()):
             return
         connection = connections[Conf.ORM]
-        now = _NOW[connection.vendor]
+        now = NOW[connection.vendor]
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {now} "  # noqa: S608

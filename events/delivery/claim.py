@@ -16,8 +16,9 @@ from django.db.models.functions import Now
 from events.delivery.claimable import active_receivers, due_deliveries, with_due_deliveries
 from events.delivery.owner import current_owner
 from events.delivery.settle import wake
-from events.models import Delivery, DeliveryState
+from events.models import Delivery, DeliveryState, Event
 from events.receivers import Guarantee, Receiver, get_receiver
+from events.rows import among
 
 LEASE_S = 30.0
 PARK_LIMIT = 500  # rows met at once where all that were met are blocked
@@ -77,7 +78,7 @@ def _claim_from(due: QuerySet[Delivery], look_at: int, limit: int) -> tuple[int,
         runnable = _in_lane_order(candidates)
         blocked = {delivery.pk for delivery in candidates} - runnable.keys()
         _park(blocked)
-        taken = _lease(_choose(candidates, runnable)[:limit])
+        taken = _lease(_with_events(_choose(candidates, runnable)[:limit]))
     _wake_unblocked_of(blocked)
     return len(candidates), taken
 
@@ -146,12 +147,21 @@ def _wake_unblocked_of(parked: set[int]) -> None:
         wake(free.filter(state=DeliveryState.WAITING))
 
 
+def _with_events(deliveries: list[Delivery]) -> list[Delivery]:
+    """Read the events, which never change: the effect block, with its locks, need not."""
+    wanted = {delivery.event_id for delivery in deliveries}
+    events = {event.event_id: event for event in Event.objects.filter(among("event_id", wanted))}
+    for delivery in deliveries:
+        delivery.event = events[delivery.event_id]
+    return deliveries
+
+
 def _lease(deliveries: list[Delivery]) -> list[Delivery]:
     if not deliveries:
         return []
     token = uuid4()
     alone = len(deliveries) == 1
-    Delivery.objects.filter(pk__in=[delivery.pk for delivery in deliveries]).update(
+    Delivery.objects.filter(among("pk", [delivery.pk for delivery in deliveries])).update(
         state=DeliveryState.RUNNING,
         due_at=None,
         attempts=F("attempts") + 1,

@@ -13,6 +13,7 @@ from events.delivery.timelimit import call_within
 from events.envelope import Event
 from events.models import AbstractProcessedEvent, Delivery
 from events.receivers import Guarantee, Receiver
+from events.rows import rows_of
 from events.signals import get_signal
 
 SQLITE_TIME_LIMIT_S = 2.0  # nobody else can write meanwhile
@@ -36,16 +37,18 @@ def apply(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
 def _apply_exactly_once(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
     """The effect block: lock, inbox, effect, verdict, in one transaction."""
     with transaction.atomic():
-        held = list(
-            settle.ours(deliveries)
-            .select_related("event")
-            .select_for_update(of=("self",))
-            .order_by("pk")
-        )
+        held = _lock_ours(deliveries)
         if held:
             apply_new(receiver, held)
             settle.finish(held)
         return len(held)
+
+
+def _lock_ours(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Lock those that are still held under the claim's token, and return them."""
+    ours = settle.ours(deliveries).select_for_update().order_by("pk")
+    locked = set(ours.values_list("pk", flat=True))
+    return [delivery for delivery in deliveries if delivery.pk in locked]
 
 
 def apply_new(receiver: Receiver, deliveries: Sequence[Delivery]) -> int:
@@ -126,13 +129,12 @@ def _insert_into_inbox(
     """
     table = connection.ops.quote_name(inbox._meta.db_table)
     event_id = inbox._meta.get_field("event_id")
-    values = ", ".join(["(%s, %s, %s)"] * len(deliveries))
-    params: list[Any] = []
-    for delivery in deliveries:
-        prepared = event_id.get_db_prep_value(delivery.event_id, connection)
-        params += [delivery.receiver, delivery.target, prepared]
+    receivers = [delivery.receiver for delivery in deliveries]
+    targets = [delivery.target for delivery in deliveries]
+    ids = [event_id.get_db_prep_value(delivery.event_id, connection) for delivery in deliveries]
+    rows, params = rows_of(("text", receivers), ("text", targets), ("uuid", ids))
     sql = (
-        f"INSERT INTO {table} (receiver, target, event_id) VALUES {values} "  # noqa: S608
+        f"INSERT INTO {table} (receiver, target, event_id) {rows} "
         "ON CONFLICT (event_id, receiver, target) DO NOTHING RETURNING event_id, target"
     )
     with connection.cursor() as cursor:

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from events.delivery.failure import Failure
 from events.models import Attempt, Delivery, DeliveryState
+from events.rows import among
 
 WAKE_LIMIT = 500  # rows; what is left of a longer lane is woken by the sweep
 
@@ -33,7 +34,7 @@ class LeaseLost(Exception):
 def ours(deliveries: Sequence[Delivery]) -> QuerySet[Delivery]:
     """Return those of one claim that are still held under its token."""
     return Delivery.objects.filter(
-        pk__in=[delivery.pk for delivery in deliveries],
+        among("pk", [delivery.pk for delivery in deliveries]),
         lease_token=deliveries[0].lease_token,
     )
 
@@ -127,7 +128,7 @@ def wake_successors(deliveries: Sequence[Delivery]) -> int:
     lanes = Q(pk__in=[])
     for receiver, target in {(delivery.receiver, delivery.target) for delivery in deliveries}:
         keys = {d.key for d in deliveries if (d.receiver, d.target) == (receiver, target)}
-        lanes |= Q(receiver=receiver, target=target, key__in=keys)
+        lanes |= Q(among("key", keys), receiver=receiver, target=target)
     return wake(Delivery.objects.filter(lanes, state=DeliveryState.WAITING))
 
 

@@ -3,6 +3,7 @@
 import secrets
 import signal
 from pathlib import Path
+from typing import ClassVar
 
 from tests.servers.process import HOST, ServerProcess, hand_over, within_reach
 from tests.servers.wheels import package_of
@@ -38,6 +39,7 @@ class Postgres(ServerProcess):
     """A PostgreSQL with an empty database `usher` and a superuser of its own."""
 
     stop_signal = signal.SIGQUIT  # at once: clients are disconnected, not waited for
+    settings: ClassVar[dict[str, str]] = SETTINGS
 
     def __init__(self, directory: Path, software: Path) -> None:
         """Take an existing directory, and one where software may be copied for other users."""
@@ -60,7 +62,7 @@ class Postgres(ServerProcess):
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        settings = [f"--{name}={value}" for name, value in self.settings.items()]
         return [self._program("postgres"), "-D", str(self._data), "-p", str(self.port), *settings]
 
     def is_ready(self, pid: int) -> bool:

@@ -3,6 +3,7 @@
 import signal
 import socket
 from pathlib import Path
+from typing import ClassVar
 
 from tests.servers.process import HOST, ServerProcess, within_reach
 from tests.servers.wheels import package_of
@@ -15,6 +16,7 @@ class Valkey(ServerProcess):
     """A Valkey with empty databases."""
 
     stop_signal = signal.SIGTERM
+    settings: ClassVar[dict[str, str]] = SETTINGS
 
     @property
     def url(self) -> str:
@@ -26,7 +28,7 @@ class Valkey(ServerProcess):
 
     def command(self) -> list[str]:
         """Return the command that runs the server in the foreground."""
-        settings = [word for name, value in SETTINGS.items() for word in (f"--{name}", value)]
+        settings = [word for name, value in self.settings.items() for word in (f"--{name}", value)]
         return [str(self._program), "--port", str(self.port), *settings]
 
     def is_ready(self, pid: int) -> bool:

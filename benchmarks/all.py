@@ -1,0 +1,137 @@
+"""Run the benchmarks one after the other, keep their JSON, and write docs/benchmarks.md from it.
+
+    python -m benchmarks.all [--full] [--skip NAME …] [--only NAME …] [--output var/benchmarks]
+
+The reduced set says whether something broke; figures to quote come from `--full`, on a machine that
+does nothing else. One that fails is named, and the others are run all the same.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.page import write
+from benchmarks.served import ROOT
+
+PEERS_PYTHON = str(ROOT / ".venv-peers" / "bin" / "python")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One benchmark: its name in files, its module, and what it is told in either set."""
+
+    name: str
+    module: str
+    full: str = ""
+    reduced: str | None = ""  # None: not in the reduced set
+    has_peers: bool = False
+
+
+RUNS = (
+    Run(
+        "signup_four_ways",
+        "signup_four_ways",
+        reduced="--rounds 1 --seconds 3 --services healthy slow_2s failing down",
+    ),
+    Run(
+        "deliveries",
+        "deliveries",
+        reduced="--rounds 1 --events 5000 --peer-events 500 --modes backlog --kinds coupon",
+        has_peers=True,
+    ),
+    Run(
+        "deliveries_sqlite",
+        "deliveries",
+        full="--database sqlite --processes 1 --kinds coupon --modes backlog",
+        reduced="--database sqlite --processes 1 --kinds coupon --modes backlog --rounds 1"
+        " --events 2000 --peer-events 200",
+        has_peers=True,
+    ),
+    Run(
+        "commit_to_effect",
+        "commit_to_effect",
+        full="--seconds 20",
+        reduced="--rounds 1 --seconds 4",
+        has_peers=True,
+    ),
+    Run("cost_in_path", "cost_in_path", reduced="--rounds 1 --events 30"),
+    Run("growth", "growth", reduced="--rounds 1 --times 5 --sizes 1000 20000"),
+    Run("scaling", "scaling", reduced="--rounds 1 --events 2000"),
+    Run("partitioning", "partitioning", reduced="--rows 100000"),
+    Run("idle", "idle", reduced="--rounds 1 --warm-up 20"),
+    Run("signup_under_backlog", "signup_under_backlog", reduced="--backlog 1000"),
+    Run("signup_to_wallet", "signup_to_wallet", reduced="--people 10"),
+    Run("click_to_coupon", "click_to_coupon", reduced="--people 5"),
+    Run("open_wallets", "open_wallets", reduced=None),
+    Run("api_registrations", "api_registrations", reduced=None),
+    Run("bulk_issue", "bulk_issue", reduced=None),
+    Run("relay_throughput", "relay_throughput", reduced=None),
+    Run("relay_neighbours", "relay_neighbours", reduced=None),
+)
+
+
+def main() -> int:
+    """Run them; return 1 where one failed."""
+    options = _options()
+    output = Path(options.output)
+    output.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for run in _chosen(options):
+        began = time.monotonic()
+        print(f"{run.name} …", file=sys.stderr, flush=True)
+        document = _run(run, options)
+        if document is None:
+            failed.append(run.name)
+            continue
+        document["took_s"] = round(time.monotonic() - began)
+        (output / f"{run.name}.json").write_text(json.dumps(document, indent=2) + "\n")
+        print(json.dumps(document, indent=2), flush=True)
+    if options.full:
+        write(output)
+    if failed:
+        print(f"Failed: {', '.join(failed)}", file=sys.stderr)
+    return int(bool(failed))
+
+
+def _options() -> argparse.Namespace:
+    made = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    made.add_argument("--full", action="store_true", help="everything, and docs/benchmarks.md")
+    made.add_argument("--skip", nargs="+", default=[])
+    made.add_argument("--only", nargs="+", default=[])
+    made.add_argument("--output", default=str(ROOT / "var" / "benchmarks"))
+    made.add_argument("--peers-python", default=PEERS_PYTHON)
+    return made.parse_args()
+
+
+def _chosen(options: argparse.Namespace) -> list[Run]:
+    return [
+        run
+        for run in RUNS
+        if run.name not in options.skip
+        and (not options.only or run.name in options.only)
+        and (options.full or run.reduced is not None)
+    ]
+
+
+def _run(run: Run, options: argparse.Namespace) -> dict[str, Any] | None:
+    """Return the document that a benchmark printed, or None where it failed."""
+    arguments = (run.full if options.full else run.reduced or "").split()
+    if run.has_peers:
+        arguments += ["--peers-python", options.peers_python]
+    command = [sys.executable, "-m", f"benchmarks.{run.module}", *arguments]
+    environment = {key: value for key, value in os.environ.items() if key != "DATABASE_URL"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=False)
+    if done.returncode:
+        return None
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+if __name__ == "__main__":
+    sys.exit(main())

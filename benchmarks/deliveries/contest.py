@@ -1,0 +1,89 @@
+"""What all contestants share: a database of their own, and how their work is measured."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+
+GIVE_UP_AFTER_S = 600.0
+POLL_S = 0.1
+
+
+class Database:
+    """A contestant's database, asked without Django: PostgreSQL, or a SQLite file."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.on_sqlite = url.startswith("sqlite")
+        self._session: psycopg.Connection[Any] | None = None
+
+    def all(self, sql: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement."""
+        if self.on_sqlite:
+            import sqlite3
+
+            connection = sqlite3.connect(urlsplit(self.url).path, timeout=60)
+            try:
+                with connection:
+                    return connection.execute(sql).fetchall()
+            finally:
+                connection.close()
+        if self._session is None:  # kept: to connect costs more than to ask
+            self._session = psycopg.connect(self.url, autocommit=True)
+        cursor = self._session.execute(sql)
+        return cursor.fetchall() if cursor.description else []
+
+    def one(self, sql: str) -> Any:
+        """Return the only value of a statement."""
+        return self.all(sql)[0][0]
+
+    def tidy(self) -> None:
+        """Put the work of earlier rounds behind, so that none pays for another's."""
+        for statement in ["ANALYZE"] if self.on_sqlite else ["VACUUM ANALYZE", "CHECKPOINT"]:
+            self.all(statement)
+
+
+def create_database(server_url: str, name: str) -> str:
+    """Create a database beside the one of the URL; return its URL."""
+    with psycopg.connect(server_url, autocommit=True) as session:
+        session.execute(f'CREATE DATABASE "{name}"')
+    return urlsplit(server_url)._replace(path=f"/{name}").geturl()
+
+
+def wait_for(count: Callable[[], int], wanted: int) -> None:
+    """Return once there are as many as wanted."""
+    deadline = time.monotonic() + GIVE_UP_AFTER_S
+    while (found := count()) < wanted:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{found} of {wanted} were done after {GIVE_UP_AFTER_S:g} s")
+        time.sleep(POLL_S)
+
+
+def per_second(moments: Sequence[float]) -> float:
+    """Return the rate of what was done after the first of it, from when each was done."""
+    first, last = min(moments), max(moments)
+    return sum(moment > first for moment in moments) / max(last - first, 1e-3)
+
+
+@contextmanager
+def process(command: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    """Run a process during a block. Its last words are shown where it ended by itself."""
+    with log.open("ab") as output:
+        running = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        try:
+            yield
+            if running.poll() is not None:
+                sys.stderr.write(log.read_text(errors="replace")[-2000:])
+        finally:
+            running.terminate()
+            try:
+                running.wait(30)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.wait()

@@ -1,0 +1,203 @@
+"""Usher itself: bare receivers, the real ones, and the limit."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from benchmarks.deliveries.contest import Database, per_second, wait_for
+from benchmarks.served import percentiles_ms, worker
+
+INVITERS_SHARE = 5  # so many are invited by each, where they are not all by one
+CHUNK = 1000
+SIGN_UPS_PER_S = 20.0
+
+
+class Usher:
+    """Usher with receivers that do no more than the peers' tasks."""
+
+    receivers: ClassVar[dict[str, str]] = {"coupon": "bare.issue", "points": "bare.credit"}
+    queues: ClassVar[dict[str, str]] = {"coupon": "bare", "points": "ledger"}
+
+    def __init__(self, url: str, name: str = "usher") -> None:
+        self.database, self.name = Database(url), name
+        self.waited_s: list[float] = []  # of those who signed up beside it
+
+    def __str__(self) -> str:
+        return self.name
+
+    def backlog(self, kind: str, events: int, processes: int) -> float:
+        """Return how many dead deliveries a second are worked off once they are replayed."""
+        first = self.publish(kind, events)
+        self._replay_as_dead(kind)
+        self.database.tidy()
+        with _maybe_signing_up(self), self._worker(kind, processes):
+            self.wait_for_all(kind, first, events)
+        return per_second(self.moments(kind, first))
+
+    def live(self, kind: str, events: int, processes: int) -> float:
+        """Return how many a second come from sign-up to effect."""
+        self.database.tidy()
+        with self._worker(kind, processes):
+            self.wait_for_all(kind, self.publish(kind, 1), 1)
+            began, first = time.time(), _next_position()
+            for _ in range(events):
+                self.sign_up_one(kind)
+            self.wait_for_all(kind, first, events)
+        return events / (max(self.moments(kind, first)) - began)
+
+    def publish(self, kind: str, events: int) -> int:
+        """Record events; return the position of the first."""
+        from django.db import transaction
+
+        first = _next_position()
+        for done in range(0, events, CHUNK):
+            with transaction.atomic():
+                self._publish_chunk(kind, min(CHUNK, events - done))
+        return first
+
+    def _publish_chunk(self, kind: str, count: int) -> None:
+        from benchmarks.bare import signals
+
+        if kind == "coupon":
+            owed = [signals.CouponOwed(user_id=uuid4()) for _ in range(count)]
+            signals.coupon_owed.publish_many(owed)
+        else:
+            points = [signals.PointsOwed(user_id=uuid4(), points=100) for _ in range(count)]
+            signals.points_owed.publish_many(points)
+
+    def sign_up_one(self, kind: str) -> None:
+        """Sign somebody up, in a transaction."""
+        from django.db import transaction
+
+        from benchmarks.bare.models import BareSignUp
+
+        with transaction.atomic():
+            BareSignUp(user_id=uuid4()).save(force_insert=True)
+            self._publish_chunk(kind, 1)
+
+    def _replay_as_dead(self, kind: str) -> None:
+        from events.models import Delivery, DeliveryState
+        from events.operations.replay import replay
+        from events.operations.selection import Selection
+
+        receiver = self.receivers[kind]
+        waiting = Delivery.objects.filter(receiver=receiver, state=DeliveryState.PENDING)
+        waiting.update(state=DeliveryState.DEAD, due_at=None)
+        replay(Selection(receiver=receiver))
+
+    def _worker(self, kind: str, processes: int) -> Any:
+        return worker(self.queues[kind], QUEUE_WORKERS=str(processes))
+
+    def wait_for_all(self, kind: str, first: int, events: int) -> None:
+        """Wait until so many deliveries of events from a position on are finished."""
+        wait_for(lambda: self.done(kind, first), events)
+
+    def done(self, kind: str, first: int) -> int:
+        """Return how many deliveries of events from a position on are finished."""
+        finished = (  # names of our own
+            "SELECT count(*) FROM events_delivery d JOIN events_event e USING (event_id) "  # noqa: S608
+            f"WHERE receiver = '{self.receivers[kind]}' AND e.position >= {first} "
+            "AND finished_at IS NOT NULL"
+        )
+        return int(self.database.one(finished))
+
+    def moments(self, kind: str, first: int) -> list[float]:
+        """Return when each delivery of events from a position on was finished."""
+        from events.models import Delivery
+
+        finished = Delivery.objects.filter(
+            receiver=self.receivers[kind], event__position__gte=first
+        )
+        return [at.timestamp() for at in finished.values_list("finished_at", flat=True) if at]
+
+
+class Real(Usher):
+    """The real receivers, on people who are there."""
+
+    receivers: ClassVar[dict[str, str]] = {
+        "coupon": "coupons.issue_welcome_coupons",
+        "points": "points.reward_inviter",
+    }
+    queues: ClassVar[dict[str, str]] = {"coupon": "coupons", "points": "points"}
+
+    def __init__(self, url: str, name: str, *, one_inviter: bool = False) -> None:
+        super().__init__(url, name)
+        self.one_inviter = one_inviter
+
+    def _publish_chunk(self, kind: str, count: int) -> None:
+        from django.contrib.auth import get_user_model
+
+        from accounts.signals import UserRegistered, user_registered
+
+        user: Any = get_user_model()
+        addresses = [f"{uuid4().hex}@example.com" for _ in range(count + self._inviters(count))]
+        people = user.objects.bulk_create(
+            user(email=address, email_canonical=address) for address in addresses
+        )
+        inviters, newcomers = people[count:], people[:count]
+        user_registered.publish_many(
+            UserRegistered(user_id=person.pk, inviter_id=inviters[n % len(inviters)].pk)
+            for n, person in enumerate(newcomers)
+        )
+
+    def _inviters(self, count: int) -> int:
+        return 1 if self.one_inviter else max(1, count // INVITERS_SHARE)
+
+    def sign_up_one(self, kind: str) -> None:
+        """Sign somebody up, in a transaction."""
+        from django.db import transaction
+
+        with transaction.atomic():
+            self._publish_chunk(kind, 1)
+
+
+@contextmanager
+def _maybe_signing_up(usher: Usher) -> Iterator[None]:
+    """On SQLite, register people at a steady rate during a block, and note how long each waits."""
+    if not usher.database.on_sqlite:
+        yield
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=_sign_people_up, args=(over, usher.waited_s.append))
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _sign_people_up(over: threading.Event, note: Callable[[float], object]) -> None:
+    from django.db import connections
+
+    from accounts.services import register
+
+    try:
+        while not over.is_set():
+            began = time.monotonic()
+            register(email=f"{uuid4().hex}@example.com", password="correct-horse-7")  # noqa: S106
+            note(time.monotonic() - began)
+            over.wait(max(0.0, began + 1 / SIGN_UPS_PER_S - time.monotonic()))
+    finally:
+        connections.close_all()
+
+
+def _next_position() -> int:
+    from events.models import Event
+
+    latest = Event.objects.order_by("-position").values_list("position", flat=True).first()
+    return (latest or 0) + 1
+
+
+def waiting_of(sign_ups: Sequence[float]) -> dict[str, Any] | None:
+    """Return the percentiles of those who signed up beside the work, if any did."""
+    return percentiles_ms(sign_ups) if sign_ups else None
+
+
+def use(url: str) -> None:
+    """Let this process and those it starts use a database."""
+    os.environ["DATABASE_URL"] = url

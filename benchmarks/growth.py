@@ -1,0 +1,278 @@
+"""Whether Usher stays as fast as its history grows: the same work on more and more kept events.
+
+    python -m benchmarks.growth [--sizes 10000 1000000 10000000] [--rounds 5] [--times 20]
+
+PostgreSQL; the history is loaded by COPY (`benchmarks.history`: some minutes for each million).
+Each size adds to the one before. Measured in this process, medians of rounds: to publish a
+newcomer's event, to claim a hundred deliveries, to drain a hundred (each), a sweep, `explain` of a
+person, the status of all receivers, and pages that staff look at. Then the size of tables and
+indexes for each event, and `prune_events`: alone, and beside drains, whose p95 it must not harm.
+"""
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from statistics import median
+from typing import Any
+
+from benchmarks.deliveries.contest import Database, create_database
+from benchmarks.rounds import judged, parser, report, spread
+from benchmarks.served import ROOT, percentiles_ms, prepare
+from benchmarks.servers import DurablePostgres, running
+
+BATCH = 100
+FLAT = 1.1
+PRUNE_TARGET_PER_S = 20_000
+HARM = 1.2
+PAGES = ("/admin/", "/admin/events/delivery/", "/admin/events/event/", "/metrics")
+PRUNED_SHARES = (0.33, 0.66)  # of finished deliveries: first alone, then beside drains
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))
+        server = stack.enter_context(running(DurablePostgres))
+        database = Database(create_database(server.url, "own"))
+        os.environ |= {
+            "DATABASE_URL": database.url,
+            "EMAIL_URL": "dummymail://",
+            "USHER_WORKER": "1",
+        }
+        prepare(directory, 1, settings="benchmarks.settings")
+        sizes = {size: _measure(options, size, database) for size in sorted(options.sizes)}
+        prune = _prune(options, database)
+    report(
+        "growth",
+        options,
+        sizes=sizes,
+        prune=prune,
+        judgement={**_judge_growth(sizes), **_judge_prune(prune)},
+    )
+
+
+def _options() -> argparse.Namespace:
+    made = parser(__doc__)
+    made.add_argument("--sizes", nargs="+", type=int, default=[10_000, 1_000_000, 10_000_000])
+    made.add_argument("--times", type=int, default=20, help="of each in each round")
+    return made.parse_args()
+
+
+def _measure(options: argparse.Namespace, size: int, database: Database) -> dict[str, Any]:
+    from benchmarks.history.loading import load
+    from events.models import Event
+
+    missing = size - Event.objects.count()
+    loaded = load(events=missing) if missing > 0 else None
+    database.tidy()
+    work = _Work()
+    for call in work.calls.values():
+        call()  # warm up
+    rounds: dict[str, list[float]] = {name: [] for name in work.calls}
+    for _ in range(options.rounds):
+        for name, call in work.calls.items():
+            rounds[name].append(median(call() for _ in range(options.times)) * 1000)
+    return {
+        "events": Event.objects.count(),
+        "loading_s": round(loaded.seconds, 1) if loaded else 0,
+        "ms": {name: spread(values, 3) for name, values in rounds.items()},
+        "bytes_per_event": _bytes_per_event(database),
+    }
+
+
+class _Work:
+    """What is measured: each call does its preparation and returns the seconds of the rest."""
+
+    def __init__(self) -> None:
+        from django.contrib.auth import get_user_model
+        from django.test import Client
+
+        from benchmarks.deliveries.usher import Real
+
+        user: Any = get_user_model()
+        self.people = list(
+            user.objects.filter(registered_at__isnull=False).values_list("email", flat=True)[:1000]
+        )
+        self.real = Real(os.environ["DATABASE_URL"], "growth")
+        self.client = Client()
+        self.client.force_login(
+            user.objects.filter(is_superuser=True).first()
+            or user.objects.create_superuser(email="admin@example.com", password=None)
+        )
+        self.calls: dict[str, Callable[[], float]] = {
+            "publish": self.publish,
+            "claim_100": self.claim,
+            "drain_each": self.drain,
+            "sweep": self.sweep,
+            "explain": self.explain,
+            "status": self.status,
+            **{f"page {page}": lambda page=page: self.page(page) for page in PAGES},  # type: ignore[misc]
+        }
+
+    def publish(self) -> float:
+        """One newcomer's event with a delivery for each receiver, and the bells."""
+        return _seconds(lambda: self.real.sign_up_one("coupon"))
+
+    def claim(self) -> float:
+        """A hundred deliveries under a lease. What was published is drained before and after."""
+        from events.delivery.claim import claim
+        from events.delivery.settle import hand_back
+
+        self._drain_all()
+        self.real.publish("coupon", BATCH)
+        claimed: list[Any] = []
+        seconds = _seconds(lambda: claimed.extend(claim("coupons", BATCH)))
+        hand_back(claimed)
+        return seconds
+
+    def drain(self) -> float:
+        """A hundred newcomers' coupons: seconds of each delivery."""
+        from events.delivery.drain import drain
+
+        self._drain_all()
+        self.real.publish("coupon", BATCH)
+        done: list[int] = []
+        seconds = _seconds(lambda: done.append(drain("coupons", 60)))
+        return seconds / done[0]
+
+    def sweep(self) -> float:
+        """What the sweep does in the turns in which it does everything."""
+        from events.delivery import sweep
+
+        def everything() -> None:
+            sweep.sweep()
+            sweep.wake_unblocked()
+            sweep.take_stock()
+
+        return _seconds(everything)
+
+    def explain(self) -> float:
+        """The story of somebody."""
+        from events.operations.explain import story_of_user
+
+        email = random.choice(self.people)  # noqa: S311
+        return _seconds(lambda: story_of_user(email))
+
+    def status(self) -> float:
+        """What `events_status` shows."""
+        from events.operations.status import receiver_statuses
+
+        return _seconds(receiver_statuses)
+
+    def page(self, path: str) -> float:
+        """A page that staff look at."""
+
+        def get() -> None:
+            answer = self.client.get(path, REMOTE_ADDR="127.0.0.1")
+            assert answer.status_code == 200, (path, answer.status_code)
+
+        return _seconds(get)
+
+    def _drain_all(self) -> None:
+        """Work off what is owed to coupons, and take what others are owed (mails …) for done."""
+        from django.db.models.functions import Now
+
+        from events.delivery.drain import drain
+        from events.models import Delivery, DeliveryState
+
+        drain("coupons", 60)
+        Delivery.objects.filter(due_at__lte=Now()).update(
+            state=DeliveryState.DONE, due_at=None, finished_at=Now()
+        )
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def _bytes_per_event(database: Database) -> dict[str, Any]:
+    """Return what tables and their indexes take on the disk, for each event."""
+    events = database.one("SELECT count(*) FROM events_event")
+    sizes = database.all(
+        "SELECT relname, pg_table_size(oid), pg_indexes_size(oid) FROM pg_class "
+        "WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace "
+        "AND pg_total_relation_size(oid) > 1000000 ORDER BY pg_total_relation_size(oid) DESC"
+    )
+    return {
+        name: {"table": round(table / events), "indexes": round(indexes / events)}
+        for name, table, indexes in sizes
+    }
+
+
+def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
+    """Prune a third alone, and another beside drains."""
+    work = _Work()
+    first, second = (_moment(database, share) for share in PRUNED_SHARES)
+    alone = _prune_before(first)
+    drains = options.rounds * options.times
+    without = [work.drain() for _ in range(drains)]
+    with subprocess.Popen(_command(second), cwd=ROOT, stdout=subprocess.DEVNULL) as pruning:
+        beside = [work.drain() for _ in range(drains) if pruning.poll() is None]
+    assert pruning.returncode == 0
+    return {
+        "alone": alone,
+        "drain_each_without": percentiles_ms(without),
+        "drain_each_beside": percentiles_ms(beside) if beside else None,
+    }
+
+
+def _moment(database: Database, share: float) -> str:
+    """Return the moment before which a share of all finished deliveries lies."""
+    moment = database.one(
+        f"SELECT percentile_disc({share}) WITHIN GROUP (ORDER BY e.occurred_at) "  # noqa: S608
+        "FROM events_delivery d JOIN events_event e USING (event_id) WHERE finished_at IS NOT NULL"
+    )
+    return str(moment.isoformat())
+
+
+def _prune_before(moment: str) -> dict[str, Any]:
+    from events.operations.prune import prune
+
+    began = time.monotonic()
+    pruned = prune(datetime.fromisoformat(moment))
+    seconds = time.monotonic() - began
+    rows = pruned.deliveries + pruned.attempts
+    return {"rows": rows, "seconds": round(seconds, 2), "rows_per_s": round(rows / seconds)}
+
+
+def _command(moment: str) -> list[str]:
+    """Return the command of a process that prunes, as `prune_events` does."""
+    script = (
+        "import django; django.setup()\n"
+        f"from benchmarks.growth import _prune_before; print(_prune_before({moment!r}))"
+    )
+    return [sys.executable, "-c", script]
+
+
+def _judge_growth(sizes: dict[int, dict[str, Any]]) -> dict[str, Any]:
+    smallest, largest = sizes[min(sizes)]["ms"], sizes[max(sizes)]["ms"]
+    return {
+        f"{name}_largest_against_smallest": judged(
+            round(largest[name]["median"] / smallest[name]["median"], 3), at_most=FLAT
+        )
+        for name in smallest
+    }
+
+
+def _judge_prune(prune: dict[str, Any]) -> dict[str, Any]:
+    judgement = {"pruned_per_s": judged(prune["alone"]["rows_per_s"], at_least=PRUNE_TARGET_PER_S)}
+    if prune["drain_each_beside"]:
+        times = prune["drain_each_beside"]["p95_ms"] / max(
+            prune["drain_each_without"]["p95_ms"], 0.001
+        )
+        judgement["drain_p95_beside_prune"] = judged(round(times, 2), at_most=HARM)
+    return judgement
+
+
+if __name__ == "__main__":
+    main()

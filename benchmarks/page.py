@@ -1,0 +1,92 @@
+"""Write the measured part of docs/benchmarks.md from the JSON documents of `benchmarks.all`."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.served import ROOT
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+BEGIN = "<!-- written by `make bench-full`, not by hand -->"
+END = "<!-- end of what `make bench-full` writes -->"
+
+
+def write(directory: Path, page: Path = PAGE) -> None:
+    """Replace what is between the page's marks by the figures of the documents in a directory."""
+    paths = sorted(directory.glob("*.json"))
+    documents = {path.stem: json.loads(path.read_text()) for path in paths}
+    before, _, rest = page.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    page.write_text(before + "\n".join([BEGIN, "", *_page(documents), END]) + after)
+
+
+def _page(documents: dict[str, dict[str, Any]]) -> Iterator[str]:
+    machines = [each["machine"] for each in documents.values() if "machine" in each]
+    if machines:
+        yield from _machine(machines[0])
+    for name, document in documents.items():
+        yield f"### {name}"
+        yield ""
+        if "command" in document:
+            yield f"`{document['command'].strip()}`, {document.get('took_s', '?')} s"
+            yield ""
+        yield from _judgement(document.get("judgement", {}))
+        yield from _figures(document)
+
+
+def _machine(machine: dict[str, Any]) -> Iterator[str]:
+    yield (
+        f"{machine['processors']} × {machine['processor']}, {machine['memory_mb']} MB, "
+        f"{machine['system']}, Python {machine['python']}. Medians of rounds, with the lowest and "
+        "the highest in brackets."
+    )
+    yield ""
+
+
+def _judgement(judgement: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    rows = list(_judged(judgement, prefix))
+    if rows:
+        yield from ("| claim | figure | target | reached |", "|---|---|---|---|", *rows, "")
+
+
+def _judged(judgement: dict[str, Any], prefix: str) -> Iterator[str]:
+    for name, each in judgement.items():
+        if not isinstance(each, dict):
+            continue
+        if "reached" not in each:
+            yield from _judged(each, f"{prefix}{name}: ")
+            continue
+        bounds = [f"at least {each['at_least']}"] if "at_least" in each else []
+        bounds += [f"at most {each['at_most']}"] if "at_most" in each else []
+        reached = "yes" if each["reached"] else "**no**"
+        yield f"| {prefix}{_words(name)} | {each['figure']} | {', '.join(bounds)} | {reached} |"
+
+
+def _figures(document: dict[str, Any]) -> Iterator[str]:
+    rows = list(_spreads(document, ()))
+    if rows:
+        yield from ("| what | figure |", "|---|---|", *rows, "")
+    elif "judgement" not in document:
+        yield from ("```json", json.dumps(document, indent=2, ensure_ascii=False), "```", "")
+
+
+def _spreads(figures: Any, path: tuple[str, ...]) -> Iterator[str]:
+    """Return a row for each median in a document."""
+    if not isinstance(figures, dict):
+        return
+    if "median" in figures:
+        spread = f"{figures['median']:g} ({figures['lowest']:g} … {figures['highest']:g})"
+        yield f"| {': '.join(map(_words, path))} | {spread} |"
+        return
+    for name, each in figures.items():
+        yield from _spreads(each, (*path, str(name)))
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))
