@@ -228,7 +228,7 @@ def _position_kept(state: object) -> F:
 _record, _deliveries, _insert = outbox.record, outbox._deliveries, accounts._insert
 
 
-def _without_points(*args: Any) -> list[Delivery]:
+def _without_points(*args: Any) -> list[Any]:
     return [row for row in _deliveries(*args) if row.receiver != "points.reward_inviter"]
 
 
