@@ -33,7 +33,7 @@ class BoundedPaginator(Paginator[Any]):
     def count(self) -> int:
         """Return how many rows there are, at most COUNTED."""
         rows: Any = self.object_list
-        found: int = rows.order_by()[: COUNTED + 1].count()
+        found: int = rows.order_by().values("pk")[: COUNTED + 1].count()
         return AtLeast(COUNTED) if found > COUNTED else found
 
 

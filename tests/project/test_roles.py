@@ -194,6 +194,25 @@ def test_the_migration_makes_the_groups_with_all_their_permissions() -> None:
         assert {f"{app}.{codename}" for app, codename in given} == set(permissions)
 
 
+def test_groups_that_see_the_history_of_people_see_their_consents_since() -> None:
+    state = MigrationLoader(connection).project_state(("project", "0007_see_consents"))
+    migration = import_module("project.migrations.0007_see_consents")
+    make_roles(apps)
+    consents = Permission.objects.get(codename="view_consent")
+    consents.group_set.clear()
+    history = Permission.objects.get(codename="view_statuschange")
+    groups = Group.objects.filter(permissions=consents).order_by("name")
+
+    for _ in range(2):  # a second time changes nothing
+        migration.let_see_consents(state.apps, connection.schema_editor())
+    assert [group.name for group in groups] == ["auditor", "support"]
+
+    consents.group_set.clear()
+    Group.objects.get(name="support").permissions.remove(history)  # as the site wanted it
+    migration.let_see_consents(state.apps, connection.schema_editor())
+    assert [group.name for group in groups] == ["auditor"]
+
+
 def test_roles_that_read_change_nothing() -> None:
     verbs = {each.partition(".")[2].partition("_")[0] for each in ROLES["auditor"]}
 
