@@ -67,7 +67,7 @@ def written(campaigns: Iterable[Campaign]) -> Iterator[str]:
 def translation_of(campaign: Campaign, column: str) -> str:
     """Return what a campaign has in a column of TRANSLATED."""
     text, _colon, language = column.partition(":")
-    return campaign.translations.get(language, {}).get(text, "")
+    return str(campaign.translations.get(language, {}).get(text, ""))
 
 
 def every_campaign() -> Iterator[Campaign]:

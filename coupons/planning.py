@@ -103,8 +103,8 @@ class CampaignForm(TranslatedForm):
         for name in MOMENTS:
             fields[name].input_formats = _MOMENT_FORMATS
             fields[name].widget.supports_microseconds = True
-        for name in {*TEXTS, *TRANSLATED} - {"name"}:
-            fields[name].strip = False  # a file has them as they are
+        for name in (*TEXTS, *TRANSLATED):  # a file has all but names as they are
+            fields[name].strip = name.startswith("name")
 
 
 def plan(lines: Sequence[Line]) -> Plan:
