@@ -37,7 +37,7 @@ from accounts.referrals import (
 from accounts.reviewing import Refused, apply_to_each
 from accounts.standing import AccountIsClosed, clear_account, flag_account
 from events.admin import PersonalAdmin, ProcessedEventAdmin
-from events.staff_lists import FindsByIndex, StaffAdmin, ids_of
+from events.staff_lists import FindsByIndex, StaffAdmin, count_some, ids_of
 
 admin.site.register(ProcessedEvent, ProcessedEventAdmin)
 
@@ -291,8 +291,8 @@ class ReferralAdmin(PersonalAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the list, with how many wait for a review, and a link to these."""
-        waiting = Referral.objects.filter(status=ReferralStatus.FLAGGED).order_by()
-        context = {"waiting": waiting.count()}
+        waiting = Referral.objects.filter(status=ReferralStatus.FLAGGED)
+        context = {"waiting": count_some(waiting)}
         return super().changelist_view(request, context | (extra_context or {}))
 
     def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:

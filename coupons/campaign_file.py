@@ -1,6 +1,7 @@
 """Campaigns as a CSV file, for spreadsheets: written line by line, and read with line numbers.
 
-Times are written in the campaign's time zone, with their distance from UTC.
+Times are written in the campaign's time zone, with their distance from UTC; translations have a
+column for each text and language: `name:zh-hans`.
 """
 
 import codecs
@@ -15,9 +16,9 @@ from django.utils.translation import gettext as _
 
 from coupons.benefits import BENEFIT_FIELDS
 from coupons.campaigns import Campaign
+from coupons.translations import TEXTS, languages
 from spreadsheets import safe_cell, text_of_cell
 
-TEXTS = ("name", "description", "terms")
 MOMENTS = ("starts_at", "ends_at", "valid_from", "valid_until")
 FIELDS = (
     *TEXTS,
@@ -25,8 +26,9 @@ FIELDS = (
     *BENEFIT_FIELDS,
     *("valid_from", "valid_until", "valid_days", "stock"),
 )
+TRANSLATED = tuple(f"{text}:{language}" for language in languages() for text in TEXTS)
 TOLD = ("status", "issued_count")  # to read: buttons and the issuing services change them
-COLUMNS = ("id", *FIELDS, *TOLD)
+COLUMNS = ("id", *FIELDS, *TRANSLATED, *TOLD)
 
 MAX_BYTES = 1_000_000
 MAX_LINES = 500  # each is checked by some ten statements
@@ -62,6 +64,12 @@ def written(campaigns: Iterable[Campaign]) -> Iterator[str]:
         yield write([_cell(campaign, name) for name in COLUMNS])
 
 
+def translation_of(campaign: Campaign, column: str) -> str:
+    """Return what a campaign has in a column of TRANSLATED."""
+    text, _colon, language = column.partition(":")
+    return str(campaign.translations.get(language, {}).get(text, ""))
+
+
 def every_campaign() -> Iterator[Campaign]:
     """Yield all campaigns in the order in which they were made, some at a time."""
     campaigns = Campaign.objects.order_by("pk")
@@ -94,6 +102,8 @@ class _Echo:
 
 
 def _cell(campaign: Campaign, name: str) -> str:
+    if name in TRANSLATED:
+        return safe_cell(translation_of(campaign, name))
     value = getattr(campaign, name)
     if isinstance(value, datetime):
         return value.astimezone(ZoneInfo(campaign.time_zone)).isoformat()
@@ -125,7 +135,8 @@ def _rows(text: str) -> list[tuple[int, list[str]]]:
 
 
 def _columns(cells: Sequence[str]) -> list[str]:
-    columns = [cell.strip().lower() for cell in cells]
+    known = {name.lower(): name for name in COLUMNS}
+    columns = [known.get(cell := each.strip().lower(), cell) for each in cells]
     unknown = [name for name in columns if name not in COLUMNS]
     if unknown:
         sentence = _("These columns are not known: %(names)s. There are: %(known)s.")
@@ -141,7 +152,7 @@ def _columns(cells: Sequence[str]) -> list[str]:
 def _line(number: int, cells: Sequence[str], columns: Sequence[str]) -> Line:
     texts = [text_of_cell(cell) for cell in cells]
     values = {
-        name: text if name in TEXTS else text.strip()
+        name: text if name in (*TEXTS, *TRANSLATED) else text.strip()
         for name, text in zip(columns, texts, strict=False)
     }
     return Line(number=number, values=values, cells=len(cells), columns=len(columns))

@@ -14,7 +14,6 @@ from typing import Any, ClassVar
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
-from django import forms
 from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
 from django.contrib.admin.utils import construct_change_message
 from django.contrib.contenttypes.models import ContentType
@@ -26,9 +25,11 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from coupons.campaign_file import FIELDS, MOMENTS, TEXTS, Line
+from coupons.campaign_file import FIELDS, MOMENTS, TRANSLATED, Line, translation_of
+from coupons.campaign_form import TranslatedForm, translation_fields
 from coupons.campaigns import Audience, Campaign, CampaignStatus
 from coupons.locking import lock_campaigns
+from coupons.translations import TEXTS
 
 # ISO 8601 besides, with or without its distance from UTC: never a day before a month.
 _MOMENT_FORMATS = ["%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/%m/%d"]
@@ -86,8 +87,10 @@ class Plan:
         return sum(row.fate == fate for row in self.rows)
 
 
-class CampaignForm(forms.ModelForm[Campaign]):
-    """The terms of a campaign, checked as the admin's form does."""
+class CampaignForm(TranslatedForm):
+    """The terms of a campaign, checked as the admin's form does; its fields are columns."""
+
+    name_of = staticmethod("{}:{}".format)
 
     class Meta:
         model = Campaign
@@ -95,12 +98,13 @@ class CampaignForm(forms.ModelForm[Campaign]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields |= translation_fields(self.name_of)
         fields: Mapping[str, Any] = self.fields
         for name in MOMENTS:
             fields[name].input_formats = _MOMENT_FORMATS
             fields[name].widget.supports_microseconds = True
-        for name in ("description", "terms"):
-            fields[name].strip = False  # a file has them as they are
+        for name in (*TEXTS, *TRANSLATED):  # a file has all but names as they are
+            fields[name].strip = name.startswith("name")
 
 
 def plan(lines: Sequence[Line]) -> Plan:
@@ -239,11 +243,12 @@ def _planned(line: Line, campaign: Campaign) -> Planned:
 def _data(values: Mapping[str, str], campaign: Campaign) -> dict[str, Any]:
     """Return what the form is filled in with: the file's values over those that are stored."""
     stored = model_to_dict(campaign, FIELDS)
-    given: dict[str, Any] = {name: value for name, value in values.items() if name in FIELDS}
+    stored |= {name: translation_of(campaign, name) for name in TRANSLATED}
+    given: dict[str, Any] = {name: value for name, value in values.items() if name in stored}
     for name in _DEFAULTED:
         if given.get(name) == "":
             given[name] = _DEFAULTED[name]
-    for name in TEXTS:
+    for name in (*TEXTS, *TRANSLATED):
         if name in given and _same_text(given[name], stored[name]):
             given[name] = stored[name]
     return stored | given

@@ -36,21 +36,20 @@ def texts_in(
     return Texts(**{text: translation.get(text, "") for text in TEXTS})
 
 
-def mistakes(own: Mapping[str, Any], translation: Mapping[str, str]) -> dict[str, Any]:
+def mistakes(own: Mapping[str, Any], translation: Mapping[str, str]) -> dict[str, ValidationError]:
     """Return what is wrong with a translation, by text. None at all is right, half of one is not.
 
     Or else a reader finds two languages on one coupon.
     """
     if not any(translation.values()):
         return {}
-    found: dict[str, Any] = {}
+    found: dict[str, ValidationError] = {}
     for text in TEXTS:
         if own.get(text) and not translation.get(text):
-            found[text] = _("Translate this too, or nothing.")
+            found[text] = ValidationError(_("Translate this too, or nothing."), "not_translated")
         elif translation.get(text) and not own.get(text):
-            found[text] = _("There is nothing that this translates.")
-    if len(translation.get("name", "")) > NAME_LENGTH:
-        found["name"] = _("A name has at most %(limit)d characters.") % {"limit": NAME_LENGTH}
+            sentence = _("There is nothing that this translates.")
+            found[text] = ValidationError(sentence, "translates_nothing")
     return found
 
 

@@ -26,6 +26,12 @@ class AtLeast(int):
         return f"{int(self)}+"
 
 
+def count_some(rows: QuerySet[Any]) -> int:
+    """Return how many rows there are, at most COUNTED."""
+    found = rows.order_by().values("pk")[: COUNTED + 1].count()
+    return AtLeast(COUNTED) if found > COUNTED else found
+
+
 class BoundedPaginator(Paginator[Any]):
     """Pages of the first rows. Whether there are more is known, how many is not asked."""
 
@@ -33,8 +39,7 @@ class BoundedPaginator(Paginator[Any]):
     def count(self) -> int:
         """Return how many rows there are, at most COUNTED."""
         rows: Any = self.object_list
-        found: int = rows.order_by()[: COUNTED + 1].count()
-        return AtLeast(COUNTED) if found > COUNTED else found
+        return count_some(rows)
 
 
 class StaffAdmin(ModelAdmin, admin.ModelAdmin[M]):  # type: ignore[misc]  # unfold is not typed

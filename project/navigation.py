@@ -82,6 +82,7 @@ GROUPS = (
             Listing("points.pointsaccount", "account_balance_wallet"),
             Listing("points.entry", "receipt_long"),
             Listing("accounts.statuschange", "manage_history"),
+            Listing("accounts.consent", "handshake"),
             Listing("project.mail", "mail"),
             Listing("mfa.authenticator", "phonelink_lock", _("Second factors")),
             Listing("usersessions.usersession", "devices", _("Sessions")),

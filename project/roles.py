@@ -19,6 +19,7 @@ _READ_PEOPLE = (
     "accounts.view_user",
     "accounts.view_referral",
     "accounts.view_statuschange",
+    "accounts.view_consent",
     "account.view_emailaddress",
 )
 _READ_COUPONS = (

@@ -17,7 +17,7 @@ from django_q.models import OrmQ, Schedule, Task
 from django_q.signing import SignedPackage
 from knox.models import AuthToken
 
-from accounts.models import RiskSignal, RiskSignalKind, StatusChange, User
+from accounts.models import Consent, RiskSignal, RiskSignalKind, StatusChange, User
 from coupons.models import BulkIssue, BulkIssueRow, Redemption
 from events.models import Attempt, Delivery, ReceiverState
 from project.models import Mail
@@ -51,6 +51,7 @@ def _make_account(person: User, inviter: User, n: int) -> None:
         user=person, subject="account", before="active", after="flagged", reason="by_staff",
         actor=inviter, event_id=uuid4(),
     )  # fmt: skip
+    Consent.objects.create(user=person, version="1", channel="page", language="en")
     EmailAddress.objects.create(user=person, email=person.email, primary=True)
     Authenticator.objects.create(user=person, type="totp", data={})
     UserSession.objects.create(

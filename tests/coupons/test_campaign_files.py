@@ -28,6 +28,7 @@ from coupons.campaign_file import (
     COLUMNS,
     MAX_BYTES,
     MAX_LINES,
+    TRANSLATED,
     UnreadableFile,
     every_campaign,
     read,
@@ -94,7 +95,14 @@ def varied() -> list[Campaign]:
     """Return campaigns that have something in every column."""
     start = datetime(2026, 3, 29, 0, 30, 0, 123456, tzinfo=UTC)
     return [
-        make_campaign(name="=cmd|' /C calc'!A0", description="'=2+2", terms='-1, "a"\r\nb;c\n'),
+        make_campaign(
+            name="=cmd|' /C calc'!A0",
+            description="'=2+2",
+            terms='-1, "a"\r\nb;c\n',
+            translations={
+                "zh-hans": {"name": "＝甲", "description": "'=2+2", "terms": "-一\r\n乙\n"}
+            },
+        ),
         make_campaign(
             name="春节",
             trigger="manual",
@@ -117,7 +125,8 @@ def varied() -> list[Campaign]:
 
 def terms_of(campaign: Campaign) -> dict[str, Any]:
     """Return what a file tells of a campaign, but for its status."""
-    return model_to_dict(campaign, [name for name in COLUMNS if name not in {"id", "status"}])
+    names = {*COLUMNS, "translations"} - {"id", "status"}
+    return model_to_dict(campaign, names)
 
 
 # --- There and back -------------------------------------------------------------------------------
@@ -153,7 +162,8 @@ def test_a_spreadsheet_may_change_delimiters_line_ends_and_the_mark(clerk: User)
     [campaign, *_] = varied()
     rows = list(csv.DictReader(StringIO(exported().decode().removeprefix("\ufeff"))))
     for row in rows:
-        row["terms"] = row["terms"].replace("\r\n", "\n")
+        for name in ("terms", "terms:zh-hans"):
+            row[name] = row[name].replace("\r\n", "\n")
 
     found = plan(read(file_of(*rows, delimiter=";")))
 
@@ -245,6 +255,52 @@ def test_times_are_those_of_the_lines_time_zone(
     assert Campaign.objects.get().starts_at == datetime.fromisoformat(moment)
 
 
+def test_translations_have_a_column_for_each_text_and_language(clerk: User) -> None:
+    translated = dict(zip(TRANSLATED, ["春天", "首单九折。", ""], strict=True))
+    new = NEW | {"description": "Ten percent off."} | translated
+
+    made = carry_out(read(file_of(new)), by=clerk)
+    again = carry_out(read(file_of(new)), by=clerk)
+
+    assert (fates(made), fates(again)) == (["new"], ["unchanged"])
+    texts = {"name": "春天", "description": "首单九折。"}
+    assert Campaign.objects.get().translations == {"zh-hans": texts}
+
+
+def test_a_changed_translation_is_told_and_on_record(clerk: User) -> None:
+    campaign = make_campaign(translations={"zh-hans": {"name": "新人礼"}})
+    row = {"id": str(campaign.pk), "Name:ZH-Hans": " 见面礼 "}
+
+    [planned_row] = carry_out(read(file_of(row)), by=clerk).rows
+
+    campaign.refresh_from_db()
+    assert planned_row.changed == ["name:zh-hans"]
+    assert campaign.translations == {"zh-hans": {"name": "见面礼"}}
+    told = LogEntry.objects.get().get_change_message()
+    assert told == "Changed Name (Simplified Chinese)."
+
+
+def test_translations_stay_where_a_file_has_no_columns_for_them(clerk: User) -> None:
+    # The second is of a language that the site had once.
+    both = {"zh-hans": {"name": "新人礼"}, "tlh": {"name": "nuqneH"}}
+    campaign = make_campaign(stock=5, translations=both)
+
+    found = carry_out(read(file_of({"id": str(campaign.pk), "stock": "9"})), by=clerk)
+
+    campaign.refresh_from_db()
+    assert [row.changed for row in found.rows] == [["stock"]]
+    assert (campaign.stock, campaign.translations) == (9, both)
+
+
+def test_a_translation_is_taken_away_by_empty_cells(clerk: User) -> None:
+    campaign = make_campaign(translations={"zh-hans": {"name": "新人礼"}})
+
+    carry_out(read(file_of({"id": str(campaign.pk)} | dict.fromkeys(TRANSLATED, ""))), by=clerk)
+
+    campaign.refresh_from_db()
+    assert campaign.translations == {}
+
+
 def test_a_file_has_its_line_numbers_also_after_texts_of_several_lines() -> None:
     content = file_of(
         NEW | {"terms": "one\ntwo\n", "stock": ""}, NEW | {"name": "", "terms": "", "stock": "x"}
@@ -282,6 +338,17 @@ def test_a_file_has_its_line_numbers_also_after_texts_of_several_lines() -> None
         ({"id": "7"}, [("id", "invalid_id")]),
         ({"status": "running"}, [("status", "unknown_status")]),
         ({"name": "a\x00b"}, [("name", "null_characters_not_allowed")]),
+        (
+            {"description": "Ten percent off.", "name:zh-hans": "春天"},
+            [("description:zh-hans", "not_translated")],
+        ),
+        (
+            {"name:zh-hans": "春天", "terms:zh-hans": "每人一张。"},
+            [("terms:zh-hans", "translates_nothing")],
+        ),
+        ({"name": "", "name:zh-hans": "春天"}, [("name", "required")]),
+        ({"name:zh-hans": "长" * 121}, [("name:zh-hans", "max_length")]),
+        ({"name:zh-hans": "a\x00b"}, [("name:zh-hans", "null_characters_not_allowed")]),
     ],
 )
 def test_a_bad_line_is_told_with_column_and_reason(
@@ -349,6 +416,7 @@ def test_an_id_that_is_not_known_makes_the_campaign_of_that_id(clerk: User) -> N
         (b"\xff\xfe\x00", "UTF-8"),
         (b"name,price\n", "'price'"),
         (b"name,name\n", "twice"),
+        (b"name,name:fr\n", "'name:fr'"),
         (b"stock\n5\n", "neither"),
         (b'name,stock\n"open,5\n', "From line 2 on"),
         (b"x" * (MAX_BYTES + 1), "too large"),

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from coupons.campaigns import Campaign
 from coupons.lifecycle import clone_campaign
 from coupons.queries import coupon_card, live_offer
+from coupons.translations import TEXTS
 from project.mails.writing import write_coupon
 from tests.coupons.factories import make_campaign, make_coupon
 from tests.registrations import make_person
@@ -144,6 +145,40 @@ def test_half_a_translation_is_refused_beside_its_text(
     assert sentence in answer.content.decode()
     campaign.refresh_from_db()
     assert campaign.translations == {"zh-hans": CHINESE}
+
+
+def test_each_mistake_is_told_once(admin_client: Client, campaign: Campaign) -> None:
+    address = f"/admin/coupons/campaign/{campaign.pk}/change/"
+
+    typed = {"name": "", "description_zh_hans": "", "name_zh_hans": "长" * 121}
+    answer = admin_client.post(address, form_of(admin_client, campaign, **typed))
+
+    told = answer.context["adminform"].form.errors
+    assert {field: len(errors) for field, errors in told.items()} == dict.fromkeys(typed, 1)
+
+
+def test_the_history_tells_which_translation_was_changed(
+    admin_client: Client, campaign: Campaign
+) -> None:
+    address = f"/admin/coupons/campaign/{campaign.pk}/"
+
+    sent = form_of(admin_client, campaign, name_zh_hans="见面礼")
+    admin_client.post(f"{address}change/", sent)
+
+    page = admin_client.get(f"{address}history/").content.decode()
+    assert "Changed Name (Simplified Chinese)." in page
+
+
+def test_translations_have_fields_like_those_of_the_texts(
+    admin_client: Client, campaign: Campaign
+) -> None:
+    page = admin_client.get(f"/admin/coupons/campaign/{campaign.pk}/change/")
+
+    fields = page.context["adminform"].form.fields
+    for text in TEXTS:
+        own, translated = (fields[name].widget for name in (text, f"{text}_zh_hans"))
+        assert type(translated) is type(own)
+        assert translated.attrs["class"] == own.attrs["class"]
 
 
 def test_a_translation_is_taken_away_as_a_whole(admin_client: Client, campaign: Campaign) -> None:

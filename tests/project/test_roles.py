@@ -23,7 +23,7 @@ from django.utils import timezone
 from accounts.models import Referral, User
 from coupons.models import Campaign
 from events.interventions import Intervention
-from events.models import Attempt, ReceiverState
+from events.models import Attempt, Delivery, ReceiverState
 from points.models import PointsAccount, RewardRule
 from project.roles import ROLES, make_roles
 from relay.parked import ParkedMessage
@@ -194,6 +194,24 @@ def test_the_migration_makes_the_groups_with_all_their_permissions() -> None:
         assert {f"{app}.{codename}" for app, codename in given} == set(permissions)
 
 
+def test_groups_that_see_the_history_of_people_see_their_consents_since() -> None:
+    state = MigrationLoader(connection).project_state(("project", "0007_see_consents"))
+    migration = import_module("project.migrations.0007_see_consents")
+    make_roles(apps)
+    consents = Permission.objects.get(codename="view_consent")
+    consents.group_set.clear()
+    history = Permission.objects.get(codename="view_statuschange")
+
+    for _ in range(2):  # a second time changes nothing
+        migration.let_see_consents(state.apps, connection.schema_editor())
+    assert set(consents.group_set.values_list("name", flat=True)) == {"auditor", "support"}
+
+    consents.group_set.clear()
+    Group.objects.get(name="support").permissions.remove(history)  # as the site wanted it
+    migration.let_see_consents(state.apps, connection.schema_editor())
+    assert set(consents.group_set.values_list("name", flat=True)) == {"auditor"}
+
+
 def test_roles_that_read_change_nothing() -> None:
     verbs = {each.partition(".")[2].partition("_")[0] for each in ROLES["auditor"]}
 
@@ -277,8 +295,19 @@ def test_nothing_is_deleted_by_a_role(clerk: Clerk, world: World) -> None:
 
 
 def test_other_pages_open_for_whom_they_are(clerk: Clerk, world: World) -> None:
+    addresses = addresses_of_pages(world.owner, world.delivery)
+
+    for name, roles in PAGES.items():
+        address = addresses[name]
+        answer = clerk.client.post(address) if name in POSTED else clerk.client.get(address)
+
+        assert (answer.status_code != 403) == (clerk.role in roles), (name, answer.status_code)
+        assert answer.status_code in {200, 302, 403}, (name, answer.status_code)
+
+
+def addresses_of_pages(person: User, delivery: Delivery) -> dict[str, str]:
+    """Return where each of the other pages is; of a skip, where it is about one."""
     campaign = Campaign.objects.earliest("pk").pk
-    delivery = world.delivery
     skip = Intervention.objects.create(
         kind="skip", receiver=delivery.receiver, size=1, asked_by="ada", reason="x"
     )
@@ -286,7 +315,7 @@ def test_other_pages_open_for_whom_they_are(clerk: Clerk, world: World) -> None:
         **{name: (delivery.receiver,) for name in PAGES if name.startswith("monitor-")},
         **dict.fromkeys(("monitor", "monitor-parts"), ()),
         **{name: (skip.pk,) for name in PAGES if name in OF_INTERVENTION},
-        "support-person": (world.owner.pk,),
+        "support-person": (person.pk,),
         "support-event": (delivery.event_id,),
         "support-replay": (delivery.pk,),
         "support-skip": (delivery.pk,),
@@ -295,18 +324,14 @@ def test_other_pages_open_for_whom_they_are(clerk: Clerk, world: World) -> None:
         "coupons_campaign_stock": (campaign,),
         "coupons_campaign_issue": (campaign,),
         "coupons_campaign_figures": (campaign,),
-        "simulate-person": (world.owner.pk,),
+        "simulate-person": (person.pk,),
         "points_pointsaccount_adjust": (PointsAccount.objects.earliest("pk").pk,),
-        "auth_user_password_change": (world.owner.pk,),
+        "auth_user_password_change": (person.pk,),
     }
-
-    for name, roles in PAGES.items():
-        prefix = "admin:" if "_" in name else ""
-        address = reverse(f"{prefix}{name}", args=places.get(name, ()))
-        answer = clerk.client.post(address) if name in POSTED else clerk.client.get(address)
-
-        assert (answer.status_code != 403) == (clerk.role in roles), (name, answer.status_code)
-        assert answer.status_code in {200, 302, 403}, (name, answer.status_code)
+    return {
+        name: reverse(f"admin:{name}" if "_" in name else name, args=places.get(name, ()))
+        for name in PAGES
+    }
 
 
 # --- Every action ---------------------------------------------------------------------------------
