@@ -16,7 +16,7 @@ from accounts import terms
 from accounts.consents import Channel
 from accounts.models import User
 from accounts.terms import Agreed, Document
-from api.caching import no_store
+from api.caching import no_store, revalidated
 from api.fields import StrictCharField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
@@ -35,6 +35,7 @@ def agreed_over_api(shown: str | None) -> Agreed:
         raise serializers.ValidationError({"terms_version": [error]}) from None
 
 
+@revalidated
 class Terms(APIView):
     """`terms/`."""
 

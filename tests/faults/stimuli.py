@@ -36,6 +36,7 @@ from points import spending
 from points.models import Entry, RewardRule
 from project import checkouts
 from project.models import Checkout
+from project.signals import AlarmBegan, AlarmEnded, alarm_began, alarm_ended
 from relay import health
 from relay import services as relay
 from relay.endpoints import DisabledReason
@@ -283,6 +284,22 @@ def find_a_fraud(scene: Scene) -> None:
         closing.close_account(user_id=person.pk, reason=reason)
 
 
+def raise_an_alarm(scene: Scene) -> None:
+    """Tell that a receiver has dead deliveries."""
+    began = AlarmBegan(
+        alarm_id=uuid4(), receiver="probe.record", kind="dead", oldest_due_age_s=1.0, dead=1
+    )
+    with transaction.atomic():
+        alarm_began.publish(began)
+
+
+def end_an_alarm(scene: Scene) -> None:
+    """Tell that a receiver has no dead deliveries any more."""
+    ended = AlarmEnded(alarm_id=uuid4(), receiver="probe.record", kind="dead", lasted_s=60.0)
+    with transaction.atomic():
+        alarm_ended.publish(ended)
+
+
 def let_happen(scene: Scene) -> None:
     """Publish one of the probe's events."""
     with transaction.atomic():
@@ -316,6 +333,8 @@ STIMULI: dict[str, Callable[[Scene], object]] = {
     "points.points_spend_rolled_back": undo_spending,
     "project.checkout_started": start_checkout,
     "project.checkout_refused": refuse_checkout,
+    "project.alarm_began": raise_an_alarm,
+    "project.alarm_ended": end_an_alarm,
     "relay.endpoint_disabled": lose_an_endpoint,
     "probe.happened": let_happen,
     "probe.followed": let_happen,  # what `record` publishes

@@ -122,6 +122,9 @@ LISTS: dict[str, Callable[[User, int], str]] = {
 }
 ONE_THING = {
     "api-me",
+    "api-name",
+    "api-terms",
+    "api-my-terms",
     "api-export",  # everything there is of one person, at once
     "api-user",
     "api-my-points",
