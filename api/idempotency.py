@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 KEPT = timedelta(hours=24)
-LEASE = timedelta(seconds=60)  # beyond the time any request may take
+LEASE = timedelta(seconds=60)  # beyond the time that a request in one transaction may take
+LEASE_IN_CHUNKS = timedelta(minutes=15)  # beyond the time that any server lets a request run
 
 _QUOTED = re.compile(r'"(.*)"')
 _PRINTABLE = re.compile(r"[\x21-\x7e]+")  # what a header can carry everywhere
@@ -73,6 +74,7 @@ class Kind:
 
     block: Callable[[], AbstractContextManager[object]] = transaction.atomic  # what the work is in
     is_secret: bool = False  # the answer, which is then sealed
+    lease: timedelta = LEASE  # so long a request that died keeps its key
 
 
 class Attempt:
@@ -122,7 +124,7 @@ def idempotent_with_secret(method: Method[V, P]) -> Method[V, P]:
 
 def idempotent_in_chunks(method: Method[V, P]) -> Method[V, P]:
     """Do the same for long work, whose chunks commit one by one, and may be repeated harmlessly."""
-    return _once(method, Kind(block=nullcontext))
+    return _once(method, Kind(block=nullcontext, lease=LEASE_IN_CHUNKS))
 
 
 def _once(method: Method[V, P], kind: Kind) -> Method[V, P]:
@@ -131,7 +133,7 @@ def _once(method: Method[V, P], kind: Kind) -> Method[V, P]:
         key = _key_of(request)
         if key is None:
             return method(view, request, *args, **kwargs)
-        row = _begin(request, key)
+        row = _begin(request, key, kind)
         if row.status is not None:
             return _replayed(row, kind)
         work = partial(method, view, request, *args, **kwargs)
@@ -203,7 +205,7 @@ def _failed(attempt: Attempt, answer: Response) -> Response:
     return answer
 
 
-def _begin(request: Request, key: str) -> IdempotentAnswer:
+def _begin(request: Request, key: str, kind: Kind) -> IdempotentAnswer:
     """Return the row of a key: with its answer, or leased to this request."""
     now, hashes = timezone.now(), _hashes_of(request)
     ours = IdempotentAnswer(
@@ -211,7 +213,7 @@ def _begin(request: Request, key: str) -> IdempotentAnswer:
         key=key,
         request_hash=hashes[0],
         lease_token=uuid4(),
-        leased_until=now + LEASE,
+        leased_until=now + kind.lease,
         expires_at=now + KEPT,
     )
     IdempotentAnswer.objects.bulk_create([ours], ignore_conflicts=True)

@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -12,6 +13,7 @@ from rest_framework.test import APIClient
 
 from accounts.models import User
 from accounts.signals import UserRegistered, user_registered
+from api.idempotency import LEASE_IN_CHUNKS
 from api.models import IdempotentAnswer
 from events.models import Delivery
 from relay.endpoints import DEFAULT_SCHEDULE_S, Endpoint
@@ -90,6 +92,24 @@ def test_a_span_is_replayed_once_under_a_key(staff: APIClient) -> None:
 
     assert (first.json(), again.json()) == ({"replayed": 1}, {"replayed": 1})
     assert Delivery.objects.filter(receiver="relay.send").count() == 1
+
+
+def test_a_long_replay_keeps_its_key_while_it_runs(staff: APIClient) -> None:
+    url = f"{URL}{staff.post(URL, VALID).json()['id']}/replay/"
+    span, key = {"since": timezone.now().isoformat()}, {"Idempotency-Key": "long"}
+    leases = []
+
+    def replay(**options: Any) -> int:
+        until = IdempotentAnswer.objects.get(key="long").leased_until
+        assert until is not None
+        leases.append(until - timezone.now())
+        return staff.post(url, span, headers=key).status_code
+
+    with mock.patch("relay.services.replay_endpoint", replay):
+        answer = staff.post(url, span, headers=key)
+
+    assert answer.json() == {"replayed": 409}
+    assert leases >= [LEASE_IN_CHUNKS - timedelta(seconds=30)]
 
 
 def make_event() -> None:
