@@ -2,15 +2,19 @@
 
 from django.db import migrations, models
 
+from online_indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("accounts", "0005_consents_and_names"),
         ("auth", "0012_alter_user_first_name_max_length"),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name="user",
             index=models.Index(
                 condition=models.Q(("status", "active"), _negated=True),
@@ -18,13 +22,13 @@ class Migration(migrations.Migration):
                 name="user_not_active",
             ),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name="user",
             index=models.Index(
                 condition=models.Q(("is_active", False)), fields=["id"], name="user_shut_out"
             ),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name="user",
             index=models.Index(
                 condition=models.Q(("is_staff", True)), fields=["id"], name="user_staff"

@@ -3,15 +3,19 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from online_indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("coupons", "0005_campaign_translations"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name="redemption",
             index=models.Index(fields=["order_ref"], name="coupons_redemption_of_order"),
         ),

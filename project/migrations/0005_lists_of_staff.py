@@ -3,15 +3,19 @@
 from django.conf import settings
 from django.db import migrations, models
 
+from online_indexes import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
+
     dependencies = [
         ("project", "0004_roles"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name="mail",
             index=models.Index(
                 condition=models.Q(("outcome", "sent"), _negated=True),

@@ -20,10 +20,4 @@ class Migration(migrations.Migration):
                 verbose_name="trace parent",
             ),
         ),
-        migrations.AddIndex(
-            model_name="delivery",
-            index=models.Index(
-                condition=models.Q(("state", "skipped")), fields=["-id"], name="delivery_skipped"
-            ),
-        ),
     ]
