@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
@@ -322,6 +322,18 @@ def test_support_may_replay_but_neither_skip_nor_pause(
     assert client.post(reverse("monitor-begin-skip", args=[RECORD]), sent).status_code == 403
     assert client.post(reverse("monitor-pause", args=[RECORD]), sent).status_code == 403
     assert client.post(reverse("monitor-begin-replay", args=[RECORD]), sent).status_code == 302
+
+
+def test_a_traceback_is_shown_to_those_who_may_view_attempts(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    Permission.objects.get(codename="view_attempt").group_set.clear()
+
+    text = read(client, "monitor-failures", RECORD, **GROUP)
+
+    assert "Traceback" not in text
+    assert "The latest of them" not in text
+    assert ERROR in text
 
 
 def test_what_may_not_be_begun_may_not_be_decided(client: Client, dead: list[Delivery]) -> None:
