@@ -276,6 +276,33 @@ def test_what_no_page_of_ours_sends_is_a_bad_request(
     assert not Intervention.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        (RECORD, "f" * 17),
+        (RECORD, "f\0"),
+        ("r" * 101, "f00d"),
+        ("probe.recrod", "f00d"),
+    ],
+    ids=["long fingerprint", "NUL", "long name", "unknown name"],
+)
+def test_what_can_be_no_group_is_not_found(
+    client: Client, on_call: User, dead: list[Delivery], name: str, fingerprint: str
+) -> None:
+    sent = {**shown(client), "fingerprint": fingerprint, "reason": "x"}
+
+    answer = client.post(reverse("monitor-begin-replay", args=[name]), sent)
+
+    assert answer.status_code == 404
+    assert not Intervention.objects.exists()
+
+
+def test_a_nul_is_no_cause(client: Client, on_call: User) -> None:
+    address = reverse("monitor-failures", args=[RECORD])
+
+    assert client.get(address, {"fingerprint": "f\0"}).status_code == 400
+
+
 def test_a_stopped_one_is_gone_on_with_or_given_up(
     client: Client, on_call: User, dead: list[Delivery]
 ) -> None:
