@@ -261,7 +261,7 @@ def test_a_target_may_be_addressed_late(publish: Publish, drain: Drain, fails: b
     for event in (second, first):  # the first one's fan-out was skipped, and is replayed
         with transaction.atomic():
             deliver_to(get_receiver("probe.record"), [(event, "a")])
-        late = Delivery.objects.filter(event_id=event.id, target="a")
+        late = Delivery.objects.filter(event__event_id=event.id, target="a")
         late.update(state=DeliveryState.DONE, due_at=None, finished_at=Now(), attempts=1)
     if fails:
         late.update(state=DeliveryState.PENDING, due_at=Now(), finished_at=None)

@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from events.models import Delivery, DeliveryState, Event
+from events.operations.glance import glance
 from events.operations.pausing import pause
 from events.operations.replay import replay_chosen
 from project.alarms import watching
@@ -174,7 +175,7 @@ def test_what_another_worker_ends_during_a_look_is_not_begun_anew(
 ) -> None:
     grow_old(THRESHOLD_S + 5)
     watch()
-    ours, theirs = watching.open_alarms, watching.glance
+    ours, theirs = watching.open_alarms, glance
 
     def between(read: Callable[[], Any]) -> Callable[[], Any]:
         def run() -> Any:
