@@ -36,6 +36,7 @@ from events.operations.verdict import verdict_on
 READ = ("events.view_event", "events.view_delivery")
 READ_PERSON = (*READ, "accounts.view_user")
 REPLAY, SKIP, RESUME = "events.replay_delivery", "events.skip_delivery", "events.pause_receiver"
+TRACE = "events.view_attempt"  # what an error says and where it came from may tell of people
 
 View = Callable[..., HttpResponse]
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 from django.conf import settings
 from django.db import connection
@@ -222,16 +223,20 @@ def _done_out_of_order() -> QuerySet[Delivery]:
     """Return what was done after a later one of its lane, though it was there to be done before.
 
     One pass over the finished: each is compared with the first done of those from it on. What had
-    not occurred by then, by whichever clock, was not overtaken.
+    not occurred by then, by whichever clock, was not overtaken. Nor was what came to be owed after
+    a later one: a fan-out that is replayed or backfilled addresses its targets out of order.
     """
     done = Delivery.objects.filter(state=DeliveryState.DONE, position__isnull=False)
-    from_it_on = Window(
-        Min("finished_at"),
-        partition_by=["receiver", "target", "key"],
-        order_by=F("position").desc(),
+    from_it_on = partial(
+        Window, partition_by=["receiver", "target", "key"], order_by=F("position").desc()
     )
-    return done.annotate(overtaken_at=from_it_on).filter(
-        overtaken_at__lt=F("finished_at"), event__occurred_at__lte=_committed_by(F("overtaken_at"))
+    rows = done.annotate(
+        overtaken_at=from_it_on(Min("finished_at")), first_owed=from_it_on(Min("pk"))
+    )
+    return rows.filter(
+        first_owed=F("pk"),
+        overtaken_at__lt=F("finished_at"),
+        event__occurred_at__lte=_committed_by(F("overtaken_at")),
     )
 
 
@@ -246,8 +251,12 @@ def _committed_by(moment: F) -> Combinable:
 
 
 def _events_done_later() -> QuerySet[Event]:
-    """Return, for a subquery, the later events of the outer delivery's lane that are done."""
+    """Return, for a subquery, the later events of the outer delivery's lane that are done.
+
+    And that came to be owed later.
+    """
     done = Delivery.objects.filter(
+        pk__gt=OuterRef(OuterRef("pk")),
         event_id=OuterRef("event_id"),
         receiver=OuterRef(OuterRef("receiver")),
         target=OuterRef(OuterRef("target")),

@@ -20,6 +20,7 @@ from events.interventions import (
 from events.models import Delivery, DeliveryState
 from events.operations.bounded import MOST
 from events.operations.failure_groups import dead_of
+from events.operations.known import is_receiver
 from events.operations.record import Operator, name_of, put_on_record, with_reason
 from events.operations.selection import Selection
 from events.operations.signature import signed
@@ -30,6 +31,10 @@ class NothingToFreeze(Exception):
 
     def __init__(self) -> None:
         super().__init__(self.__doc__)
+
+
+class NoSuchGroup(NothingToFreeze):
+    """No release had such a receiver, or no error has such a fingerprint."""
 
 
 class HasGrown(Exception):
@@ -66,7 +71,7 @@ def freeze_group(
 ) -> Intervention:
     """Freeze what is dead of a group, at most MOST of it, and let it begin.
 
-    Raises NothingToFreeze, HasGrown, AlreadyUnderWay and Unsigned.
+    Raises NothingToFreeze (NoSuchGroup), HasGrown, AlreadyUnderWay and Unsigned.
     """
     then = dead_of(receiver, fingerprint).filter(
         Q(died_at__lte=shown.at) | Q(died_at__isnull=True)  # a former release told no time
@@ -137,6 +142,8 @@ def _copy_ids(begun: Intervention, rows: QuerySet[Delivery]) -> int:
 
 def _save_unless_underway(begun: Intervention) -> None:
     """Insert: of two that are asked for at once, the constraint lets one begin."""
+    if not (_is_fingerprint(begun.fingerprint) and is_receiver(begun.receiver)):
+        raise NoSuchGroup
     open_ones = Intervention.objects.filter(
         receiver=begun.receiver, fingerprint=begun.fingerprint, ended_at__isnull=True
     )
@@ -148,6 +155,12 @@ def _save_unless_underway(begun: Intervention) -> None:
         if other is None:
             raise
         raise AlreadyUnderWay(other) from None
+
+
+def _is_fingerprint(text: str) -> bool:
+    """Tell whether a text may be one: PostgreSQL refuses what does not fit, and NUL."""
+    longest = Intervention._meta.get_field("fingerprint").max_length or 0
+    return len(text) <= longest and "\0" not in text
 
 
 def is_open(intervention: Intervention) -> bool:

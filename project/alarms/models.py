@@ -22,6 +22,12 @@ class Alarm(models.Model):
     id = models.UUIDField(_("id"), primary_key=True, default=uuid7, editable=False)
     receiver = models.CharField(_("receiver"), max_length=100)
     kind = models.CharField(_("kind"), max_length=8, choices=AlarmKind)
+    threshold_s = models.PositiveIntegerField(
+        _("threshold in seconds"),
+        null=True,
+        blank=True,
+        help_text=_("By which it began, and will be over; only what is overdue has one."),
+    )
     began_at = models.DateTimeField(_("began at"), db_default=Now())
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
 
@@ -36,6 +42,11 @@ class Alarm(models.Model):
             ),
             models.CheckConstraint(
                 name="project_alarm_kind_known", condition=Q(kind__in=AlarmKind.values)
+            ),
+            models.CheckConstraint(
+                name="project_alarm_threshold_iff_overdue",
+                condition=Q(kind=AlarmKind.OVERDUE, threshold_s__isnull=False)
+                | (~Q(kind=AlarmKind.OVERDUE) & Q(threshold_s__isnull=True)),
             ),
         ]
 

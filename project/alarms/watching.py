@@ -5,7 +5,7 @@ constraint lets one begin: so mails and webhooks, which receivers of that event 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 
 from django.db import IntegrityError, transaction
@@ -23,25 +23,17 @@ CALM = 0.5  # of its threshold: below that share overdue ends, so that it does n
 Subject = tuple[str, str]  # a receiver, and what is wrong with it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Look:
-    """What one look at the receivers says of alarms."""
-
-    known: set[str]  # the receivers that this release has
-    wrong: dict[Subject, Glance]
-    undecided: set[Subject]  # neither wrong nor well: an alarm stays as it is
-
-
 def watch(queues: Sequence[str] = ()) -> None:
     """Look at every receiver, raise what has begun and end what is over."""
-    look = _look(glance())
+    # First what is open: a look from before another worker's end would begin it anew.
     raised = {(alarm.receiver, alarm.kind): alarm for alarm in open_alarms()}
-    for subject in look.wrong.keys() - raised.keys():
-        in_short_transaction(partial(_begin, subject, look.wrong[subject]))
-    for subject in raised.keys() - look.wrong.keys() - look.undecided:
-        if subject[0] not in look.known and _is_owed_something(subject[0]):
-            continue  # another release's, which may have workers of its own
-        in_short_transaction(partial(_end, raised[subject]))
+    seen = {each.receiver: each for each in glance()}
+    wrong = {subject: each for each in seen.values() for subject in _wrong_with(each)}
+    for subject in wrong.keys() - raised.keys():
+        in_short_transaction(partial(_begin, subject, wrong[subject]))
+    for subject in raised.keys() - wrong.keys():
+        if _is_over(raised[subject], seen.get(subject[0])):
+            in_short_transaction(partial(_end, raised[subject]))
 
 
 def open_alarms() -> list[Alarm]:
@@ -49,40 +41,41 @@ def open_alarms() -> list[Alarm]:
     return list(Alarm.objects.filter(ended_at__isnull=True).order_by("began_at", "pk"))
 
 
-def _look(receivers: Sequence[Glance]) -> _Look:
-    look = _Look(known={seen.receiver for seen in receivers}, wrong={}, undecided=set())
-    for seen in receivers:
-        for subject, is_wrong in _judgements(seen):
-            if is_wrong:
-                look.wrong[subject] = seen
-            elif is_wrong is None:
-                look.undecided.add(subject)
-    return look
-
-
-def _judgements(seen: Glance) -> Iterator[tuple[Subject, bool | None]]:
-    yield (seen.receiver, AlarmKind.DEAD), seen.dead > 0
-    yield (seen.receiver, AlarmKind.OVERDUE), _is_overdue(seen)
-
-
-def _is_overdue(seen: Glance) -> bool | None:
+def _wrong_with(seen: Glance) -> Iterator[Subject]:
+    if seen.dead:
+        yield seen.receiver, AlarmKind.DEAD
     threshold = threshold_s(seen.receiver)
-    if not threshold:
-        return False
-    if seen.paused:  # somebody knows
-        return None
-    age_s = seen.oldest_due_age_s or 0.0
-    if age_s >= threshold:
+    if threshold and (seen.oldest_due_age_s or 0.0) >= threshold:
+        yield seen.receiver, AlarmKind.OVERDUE
+
+
+def _is_over(alarm: Alarm, seen: Glance | None) -> bool:
+    """Tell whether an alarm is over that a look, if it saw the receiver, finds nothing wrong of."""
+    if seen is None:  # another release's, which may have workers of its own
+        return not _is_owed_something(alarm.receiver)
+    if alarm.kind == AlarmKind.DEAD:
         return True
-    return None if age_s >= threshold * CALM else False
+    return not seen.paused and not _is_late(alarm)  # paused: somebody knows
 
 
 def _is_owed_something(receiver: str) -> bool:
     return Delivery.objects.filter(receiver=receiver, finished_at__isnull=True).exists()
 
 
+def _is_late(alarm: Alarm) -> bool:
+    """Tell whether a delivery is due for long, by the alarm's threshold and for any release.
+
+    While one takes the place of another, they may differ in thresholds and in what they can read.
+    """
+    calm = timedelta(seconds=(alarm.threshold_s or 0) * CALM)
+    late = Delivery.objects.filter(receiver=alarm.receiver, due_at__lte=Now() - calm)
+    return late.exists()
+
+
 def _begin(subject: Subject, seen: Glance) -> None:
-    alarm = Alarm(receiver=subject[0], kind=subject[1])
+    receiver, kind = subject
+    threshold = threshold_s(receiver) if kind == AlarmKind.OVERDUE else None
+    alarm = Alarm(receiver=receiver, kind=kind, threshold_s=threshold)
     try:
         with transaction.atomic():
             alarm.save(force_insert=True)

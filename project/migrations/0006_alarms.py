@@ -34,6 +34,16 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "threshold_s",
+                    models.PositiveIntegerField(
+                        blank=True,
+                        help_text="By which it began, and will be over; "
+                        "only what is overdue has one.",
+                        null=True,
+                        verbose_name="threshold in seconds",
+                    ),
+                ),
+                (
                     "began_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),
@@ -54,6 +64,14 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(("kind__in", ["overdue", "dead"])),
                         name="project_alarm_kind_known",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("kind", "overdue"), ("threshold_s__isnull", False))
+                        | (
+                            models.Q(("kind", "overdue"), _negated=True)
+                            & models.Q(("threshold_s__isnull", True))
+                        ),
+                        name="project_alarm_threshold_iff_overdue",
                     ),
                 ],
             },

@@ -19,6 +19,7 @@ from events.operations import staged
 from events.operations.freezing import (
     AlreadyUnderWay,
     HasGrown,
+    NoSuchGroup,
     NothingToFreeze,
     Shown,
     freeze_group,
@@ -109,6 +110,8 @@ def _begin(request: HttpRequest, kind: InterventionKind, name: str) -> HttpRespo
     except HasGrown:
         messages.warning(request, _("More have died of this meanwhile. Look again, then decide."))
         return redirect(group)
+    except NoSuchGroup:
+        raise Http404 from None
     except NothingToFreeze:
         messages.warning(request, _("Nothing was done: none of them is dead any more."))
         return redirect("monitor")

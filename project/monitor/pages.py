@@ -27,7 +27,7 @@ from project.monitor.shown import (
     receiver_rows,
     up_to,
 )
-from project.support import READ, REPLAY, RESUME, SKIP, page_of_staff
+from project.support import READ, REPLAY, RESUME, SKIP, TRACE, page_of_staff
 
 LOOK_AFTER_S = 5  # how often an open page asks
 LOOK_AFTER_WHILE_UNDERWAY_S = 1
@@ -86,13 +86,15 @@ def failures(request: HttpRequest, name: str) -> HttpResponse:
     group = failure_group(name, request.GET.get("fingerprint", ""))
     if group is None:
         return _page(request, "monitor/no_failures.html", _("Failures"), {"name": name})
+    may_trace = request.user.has_perm(TRACE)
     context = {
         "group": group,
         "count": min(group.count, MOST),
         "counted": up_to(group.count),
         "affected": up_to(group.affected),
         "at": at.isoformat(),
-        "attempt": _last_attempt(group.sample_id),
+        "may_trace": may_trace,
+        "attempt": _last_attempt(group.sample_id) if may_trace else None,
         "deliveries": dead_of(group.receiver, group.fingerprint)[:SHOWN],
         "underway": Intervention.objects.filter(
             receiver=group.receiver, fingerprint=group.fingerprint, ended_at__isnull=True

@@ -23,6 +23,7 @@ from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
 from events.operations.invariants import MAX_EXAMPLES
 from events.operations.replay import replay
 from events.operations.selection import Selection
+from events.outbox import deliver_to
 from events.receivers import get_receiver
 from points.models import RewardDecision
 from tests.conftest import Drain, Misbehave, Publish
@@ -251,6 +252,25 @@ def test_a_replayed_delivery_may_be_done_last(publish: Publish, drain: Drain) ->
     drain()
 
     assert broken() == {}
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["done", "unfinished"])
+def test_a_target_may_be_addressed_late(publish: Publish, drain: Drain, fails: bool) -> None:
+    first, second = publish(1), publish(2)
+    Event.objects.update(occurred_at=Now() - timedelta(minutes=1))
+    for event in (second, first):  # the first one's fan-out was skipped, and is replayed
+        with transaction.atomic():
+            deliver_to(get_receiver("probe.record"), [(event, "a")])
+        late = Delivery.objects.filter(event__event_id=event.id, target="a")
+        late.update(state=DeliveryState.DONE, due_at=None, finished_at=Now(), attempts=1)
+    if fails:
+        late.update(state=DeliveryState.PENDING, due_at=Now(), finished_at=None)
+    else:
+        done_last(late.get())
+
+    found = check()["invariants"]
+
+    assert not next(each for each in found if each["id"] == "I10")["breaches"]
 
 
 def test_times_of_a_clock_that_was_set_back_tell_nothing(publish: Publish, drain: Drain) -> None:

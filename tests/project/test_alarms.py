@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from django.core import mail
@@ -13,8 +14,10 @@ from django.db.models.functions import Now
 from pytest_django import Settings
 
 from events.models import Delivery, DeliveryState, Event
+from events.operations.glance import glance
 from events.operations.pausing import pause
 from events.operations.replay import replay_chosen
+from project.alarms import watching
 from project.alarms.models import Alarm, AlarmKind
 from project.alarms.watching import watch
 from project.signals import alarm_began
@@ -50,6 +53,11 @@ def grow_old(publish: Publish) -> GrowOld:
         due.update(due_at=Now() - timedelta(seconds=age_s))
 
     return run
+
+
+def overdue(receiver: str = RECORD) -> Alarm:
+    """Return an alarm that was raised earlier."""
+    return Alarm.objects.create(receiver=receiver, kind=AlarmKind.OVERDUE, threshold_s=THRESHOLD_S)
 
 
 def told(drain: Drain) -> list[str]:
@@ -132,6 +140,62 @@ def test_the_threshold_is_each_receivers_own(grow_old: GrowOld, settings: Settin
     assert not raised & {RECORD, "probe.call_outside"}
 
 
+@pytest.mark.parametrize("theirs", [[], [f"{RECORD}=0"], [f"{RECORD}={THRESHOLD_S * 9}"]])
+def test_a_worker_of_another_threshold_ends_it_by_that_of_the_one_that_began_it(
+    grow_old: GrowOld, settings: Settings, theirs: list[str]
+) -> None:
+    grow_old(THRESHOLD_S + 5)
+    watch()
+    settings.ALARM_OVERDUE_S_BY_RECEIVER = theirs
+
+    for age_s in (THRESHOLD_S + 5, THRESHOLD_S / 2 + 5):
+        grow_old(age_s)
+        watch()
+    assert Alarm.objects.get().ended_at is None
+
+    grow_old(THRESHOLD_S / 2 - 5)
+    watch()
+    assert Alarm.objects.get().ended_at
+
+
+def test_a_release_that_cannot_read_what_is_overdue_does_not_end_it(
+    grow_old: GrowOld,
+) -> None:
+    overdue()
+    grow_old(THRESHOLD_S + 5)
+    Delivery.objects.filter(receiver=RECORD).update(version=99)
+
+    watch()
+
+    assert Alarm.objects.get().ended_at is None
+
+
+def test_what_another_worker_ends_during_a_look_is_not_begun_anew(
+    grow_old: GrowOld, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grow_old(THRESHOLD_S + 5)
+    watch()
+    ours, theirs = watching.open_alarms, glance
+
+    def between(read: Callable[[], Any]) -> Callable[[], Any]:
+        def run() -> Any:
+            found = read()
+            monkeypatch.setattr(watching, "open_alarms", ours)
+            monkeypatch.setattr(watching, "glance", theirs)
+            drain()
+            watch()  # another worker: it has caught up
+            return found
+
+        return run
+
+    monkeypatch.setattr(watching, "open_alarms", between(ours))
+    monkeypatch.setattr(watching, "glance", between(theirs))
+    watch()
+
+    assert Alarm.objects.get().ended_at
+    assert published("project.alarm_began") == published("project.alarm_ended") == 1
+
+
 def test_a_receiver_that_somebody_paused_raises_no_alarm_and_ends_none(
     grow_old: GrowOld,
 ) -> None:
@@ -140,7 +204,7 @@ def test_a_receiver_that_somebody_paused_raises_no_alarm_and_ends_none(
     watch()
     assert not Alarm.objects.exists()
 
-    raised = Alarm.objects.create(receiver=RECORD, kind=AlarmKind.OVERDUE)
+    raised = overdue()
     watch()
     raised.refresh_from_db()
     assert raised.ended_at is None
@@ -149,7 +213,7 @@ def test_a_receiver_that_somebody_paused_raises_no_alarm_and_ends_none(
 def test_an_alarm_of_a_receiver_that_is_gone_is_over_once_nothing_is_owed_to_it(
     grow_old: GrowOld,
 ) -> None:
-    raised = Alarm.objects.create(receiver="probe.former", kind=AlarmKind.OVERDUE)
+    raised = overdue("probe.former")
     former = Delivery.objects.filter(receiver=RECORD)
     former.update(receiver="probe.former")
 
@@ -167,7 +231,7 @@ def test_an_alarm_of_a_receiver_that_is_gone_is_over_once_nothing_is_owed_to_it(
 def test_of_workers_that_see_it_at_once_one_tells(grow_old: GrowOld, age_s: float) -> None:
     grow_old(age_s)
     if not age_s:
-        Alarm.objects.create(receiver=RECORD, kind=AlarmKind.OVERDUE)
+        overdue()
     barrier = Barrier(4)
 
     def look() -> None:

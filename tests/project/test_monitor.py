@@ -7,7 +7,7 @@ from html import unescape
 import pytest
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
@@ -276,6 +276,33 @@ def test_what_no_page_of_ours_sends_is_a_bad_request(
     assert not Intervention.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "fingerprint"),
+    [
+        (RECORD, "f" * 17),
+        (RECORD, "f\0"),
+        ("r" * 101, "f00d"),
+        ("probe.recrod", "f00d"),
+    ],
+    ids=["long fingerprint", "NUL", "long name", "unknown name"],
+)
+def test_what_can_be_no_group_is_not_found(
+    client: Client, on_call: User, dead: list[Delivery], name: str, fingerprint: str
+) -> None:
+    sent = {**shown(client), "fingerprint": fingerprint, "reason": "x"}
+
+    answer = client.post(reverse("monitor-begin-replay", args=[name]), sent)
+
+    assert answer.status_code == 404
+    assert not Intervention.objects.exists()
+
+
+def test_a_nul_is_no_cause(client: Client, on_call: User) -> None:
+    address = reverse("monitor-failures", args=[RECORD])
+
+    assert client.get(address, {"fingerprint": "f\0"}).status_code == 400
+
+
 def test_a_stopped_one_is_gone_on_with_or_given_up(
     client: Client, on_call: User, dead: list[Delivery]
 ) -> None:
@@ -322,6 +349,18 @@ def test_support_may_replay_but_neither_skip_nor_pause(
     assert client.post(reverse("monitor-begin-skip", args=[RECORD]), sent).status_code == 403
     assert client.post(reverse("monitor-pause", args=[RECORD]), sent).status_code == 403
     assert client.post(reverse("monitor-begin-replay", args=[RECORD]), sent).status_code == 302
+
+
+def test_a_traceback_is_shown_to_those_who_may_view_attempts(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    Permission.objects.get(codename="view_attempt").group_set.clear()
+
+    text = read(client, "monitor-failures", RECORD, **GROUP)
+
+    assert "Traceback" not in text
+    assert "The latest of them" not in text
+    assert ERROR in text
 
 
 def test_what_may_not_be_begun_may_not_be_decided(client: Client, dead: list[Delivery]) -> None:
