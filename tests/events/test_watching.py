@@ -4,10 +4,11 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
@@ -86,12 +87,17 @@ def test_counts_stop_at_a_bound_and_a_glance_is_four_statements(
 # --- Minutes --------------------------------------------------------------------------------------
 
 
+def noted_to() -> datetime:
+    """Return up to when minutes are noted."""
+    return TallyMark.objects.get(name="minutes").counted_to
+
+
 @pytest.fixture
-def an_hour_ago() -> datetime:
-    """Begin to note minutes an hour ago; return a minute since then."""
+def lately() -> datetime:
+    """Begin to note minutes a few minutes ago; return a minute since then."""
     minutes.note()
-    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(hours=1))
-    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=30)
+    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(minutes=4))
+    return noted_to() + timedelta(minutes=1)
 
 
 def move_to(at: datetime) -> None:
@@ -102,29 +108,29 @@ def move_to(at: datetime) -> None:
 
 
 def test_a_minute_has_what_was_done_in_it_and_how_long_that_took(
-    an_hour_ago: datetime, publish: Publish, drain: Drain
+    lately: datetime, publish: Publish, drain: Drain
 ) -> None:
     for number in range(10):
         publish(number, key=f"person {number}")
     drain()
-    move_to(an_hour_ago)
+    move_to(lately)
     for number, delivery in enumerate(Delivery.objects.filter(receiver=RECORD).order_by("pk"), 1):
-        set_to(delivery, finished_at=an_hour_ago + timedelta(seconds=number))
+        set_to(delivery, finished_at=lately + timedelta(seconds=number))
 
     minutes.note()
 
     minute = Minute.objects.get(receiver=RECORD)
-    assert (minute.at, minute.done, minute.failed) == (an_hour_ago, 10, 0)
+    assert (minute.at, minute.done, minute.failed) == (lately, 10, 0)
     assert (minute.p50_s, minute.p95_s) == (5, 10)
 
 
 def test_failed_attempts_and_what_is_due_are_noted(
-    an_hour_ago: datetime, publish: Publish, drain: Drain, misbehave: Misbehave
+    lately: datetime, publish: Publish, drain: Drain, misbehave: Misbehave
 ) -> None:
     misbehave(1, "permanent")
     publish(1)
     drain()
-    move_to(an_hour_ago)
+    move_to(lately)
     publish(2)
     Delivery.objects.filter(receiver=RECORD, due_at__isnull=False).update(
         due_at=Now() - timedelta(seconds=300)
@@ -133,17 +139,17 @@ def test_failed_attempts_and_what_is_due_are_noted(
     minutes.note()
 
     failed, due = Minute.objects.filter(receiver=RECORD).order_by("at")
-    assert (failed.at, failed.failed, failed.done) == (an_hour_ago, 1, 0)
+    assert (failed.at, failed.failed, failed.done) == (lately, 1, 0)
     assert (due.due, due.failed) == (1, 0)
     assert due.oldest_due_age_s == pytest.approx(300, abs=20)
 
 
 def test_of_many_who_note_at_once_one_does(
-    an_hour_ago: datetime, publish: Publish, drain: Drain
+    lately: datetime, publish: Publish, drain: Drain
 ) -> None:
     publish(1)
     drain()
-    move_to(an_hour_ago)
+    move_to(lately)
 
     at_once(4, minutes.note)
     minutes.note()
@@ -166,7 +172,62 @@ def at_once(count: int, function: Callable[[], object]) -> None:
         thread.join()
 
 
-def test_minutes_of_the_day_before_are_forgotten(an_hour_ago: datetime) -> None:
+def test_what_nobody_noted_is_made_up_for_five_minutes_at_a_time() -> None:
+    minutes.note()
+    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(minutes=7))
+    before = noted_to()
+
+    minutes.note()
+    assert noted_to() == before + timedelta(minutes=5)
+    minutes.note()
+    assert noted_to() >= before + timedelta(minutes=7)
+
+
+def test_nobody_waits_for_the_counting(lately: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    within = []
+    count = minutes._minutes
+
+    def seen(*arguments: Any) -> list[Minute]:
+        within.append(connection.in_atomic_block)
+        return count(*arguments)
+
+    monkeypatch.setattr(minutes, "_minutes", seen)
+    minutes.note()
+
+    assert within == [False]
+
+
+def test_what_another_worker_noted_meanwhile_is_not_noted_again(
+    lately: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = lately + timedelta(minutes=2)
+
+    def overtaken(since: datetime, *arguments: object) -> list[Minute]:
+        TallyMark.objects.filter(name="minutes").update(counted_to=elsewhere)
+        return [Minute(receiver=RECORD, at=since, done=1)]
+
+    monkeypatch.setattr(minutes, "_minutes", overtaken)
+    minutes.note()
+
+    assert not Minute.objects.exists()
+    assert noted_to() == elsewhere
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_who_finds_the_mark_locked_goes_on_with_other_work(lately: datetime) -> None:
+    before = noted_to()
+    noting = Thread(target=at_once, args=(1, minutes.note), daemon=True)
+
+    with transaction.atomic():
+        TallyMark.objects.select_for_update().get(name="minutes")
+        noting.start()
+        noting.join(timeout=5)
+        assert not noting.is_alive()
+
+    assert noted_to() == before
+
+
+def test_minutes_of_the_day_before_are_forgotten(lately: datetime) -> None:
     Minute.objects.create(receiver=RECORD, at=timezone.now() - timedelta(hours=27), done=1)
 
     minutes.note()
@@ -193,10 +254,9 @@ def test_a_series_leaves_no_step_out_and_adds_receivers_up() -> None:
 
 def test_the_pace_is_of_the_latest_minutes_that_are_noted() -> None:
     minutes.note()
-    noted_to = TallyMark.objects.get(name="minutes").counted_to
     for back, done, p50_s in ((1, 0, None), (2, 10, 0.2), (3, 20, 0.1), (9, 99, 9.0)):
         Minute.objects.create(
-            receiver=RECORD, at=noted_to - timedelta(minutes=back), done=done, p50_s=p50_s
+            receiver=RECORD, at=noted_to() - timedelta(minutes=back), done=done, p50_s=p50_s
         )
 
     pace = minutes.paces()[RECORD]
