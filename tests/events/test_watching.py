@@ -13,8 +13,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
-from events.delivery import chores, sweep
+from events.delivery import chores, owner, sweep
 from events.delivery.chores import Chores, chore
 from events.delivery.progress import Progress, path_of
 from events.models import Attempt, Delivery, DeliveryState, Event
@@ -283,6 +284,32 @@ def test_a_worker_is_noted_with_its_queues_and_what_is_stuck() -> None:
     assert (queues["probe"].workers, queues["probe"].stuck) == (1, "nobody looks for bells")
     assert (queues["outside"].workers, queues["outside"].stuck) == (1, "")
     assert queues["coupons"].workers == 0
+
+
+def test_a_worker_with_the_pid_of_a_dead_one_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "owner_of", owner.owner_of.__wrapped__)
+    for started in ("1000", "2000"):
+        monkeypatch.setattr(owner, "_start_time", lambda pid, started=started: started)
+        workers.note(["probe"])
+
+    names = SeenWorker.objects.order_by("name").values_list("name", flat=True)
+    assert [name.split(":")[1:] for name in names] == [
+        [str(os.getppid()), "1000"],
+        [str(os.getppid()), "2000"],
+    ]
+
+
+def test_what_is_noted_of_a_worker_is_of_now_but_its_start(settings: Settings) -> None:
+    began = timezone.now() - timedelta(hours=3)
+    workers.note(["probe"])
+    SeenWorker.objects.update(host="before", release="before", started_at=began)
+
+    settings.RELEASE = "after"
+    workers.note(["probe"])
+
+    worker = SeenWorker.objects.get()
+    assert (worker.release, worker.started_at) == ("after", began)
+    assert worker.host.endswith(f"({os.getppid()})")
 
 
 def test_a_worker_that_is_not_seen_for_long_is_gone_and_then_forgotten() -> None:
