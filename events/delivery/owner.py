@@ -24,11 +24,12 @@ def boot_id() -> str:
 
 def current_owner() -> str:
     """Return the lease owner for this process: boot id, pid and start time."""
-    return _owner(os.getpid())
+    return owner_of(os.getpid())
 
 
 @cache
-def _owner(pid: int) -> str:
+def owner_of(pid: int) -> str:
+    """Return the name of a process of this machine: boot id, pid and start time."""
     return f"{boot_id()}:{pid}:{_start_time(pid)}"
 
 

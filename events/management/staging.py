@@ -11,7 +11,13 @@ from events.management.telling import write_json
 from events.management.usage import USAGE_ERROR
 from events.models import DeliveryState
 from events.operations import staged
-from events.operations.freezing import AlreadyUnderWay, NothingToFreeze, freeze_selection
+from events.operations.bounded import MOST
+from events.operations.freezing import (
+    AlreadyUnderWay,
+    NothingToFreeze,
+    freeze_selection,
+    left_of,
+)
 from events.operations.selection import Selection
 from events.operations.signature import Unsigned
 
@@ -19,7 +25,7 @@ LOOK_EVERY_S = 1.0
 
 
 def refuse_half_a_word(options: dict[str, Any]) -> None:
-    """Raise CommandError where options are missing that belong together."""
+    """Raise CommandError where options are missing that belong together, or ask for too many."""
     if not options["in_stages"]:
         if options["by"] or options["reason"]:
             raise _wrong("--by and --reason belong to --in-stages.")
@@ -30,6 +36,13 @@ def refuse_half_a_word(options: dict[str, Any]) -> None:
         raise _wrong("--in-stages is for the dead deliveries of one --receiver.")
     if options["preview"]:
         raise _wrong("Choose one of --in-stages, --preview.")
+    if options["limit"] and options["limit"] > MOST:
+        raise _wrong(f"--in-stages takes at most {MOST:,} at once: give a --limit up to that.")
+
+
+def bounded(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the limit that a set has, for the plan."""
+    return options | {"limit": options["limit"] or MOST}
 
 
 def begin(selection: Selection, options: dict[str, Any]) -> Intervention | None:
@@ -52,14 +65,17 @@ def begin(selection: Selection, options: dict[str, Any]) -> Intervention | None:
 
 
 def follow(
-    begun: Intervention | None, out: OutputWrapper, err: OutputWrapper, options: dict[str, Any]
+    selection: Selection, out: OutputWrapper, err: OutputWrapper, options: dict[str, Any]
 ) -> None:
-    """Tell how an intervention goes until it is through or stops; exit with 1 where it stopped.
+    """Begin, and tell how it goes until it is through or stops.
 
-    Workers take the steps, and so does this: it may be interrupted, and they go on.
+    Exits with 1 where it stopped, or where more was chosen than a set takes. Workers take the
+    steps, and so does this: it may be interrupted, and they go on.
     """
+    begun = begin(selection, options)
     if begun is None:
         return _sum_up_nothing(out, options)
+    left = 0 if options["limit"] else left_of(selection, begun)
     try:
         _wait(begun, err)
     except KeyboardInterrupt:
@@ -67,11 +83,8 @@ def follow(
             f"Workers go on with intervention {begun.pk}. `manage.py intervention {begun.pk}` "
             "tells how far it is; with --give-up it touches nothing more."
         ) from None
-    if options["json"]:
-        write_json(out, document_of(begun))
-    else:
-        out.write(sentence_of(begun))
-    if begun.state == InterventionState.STOPPED:
+    _sum_up(begun, left, out, options)
+    if left or begun.state == InterventionState.STOPPED:
         sys.exit(1)
     return None
 
@@ -123,9 +136,18 @@ def _told(found: Intervention) -> str:
     return ", ".join(parts)
 
 
+def _sum_up(begun: Intervention, left: int, out: OutputWrapper, options: dict[str, Any]) -> None:
+    if options["json"]:
+        return write_json(out, document_of(begun) | {"left": left})
+    out.write(sentence_of(begun))
+    if left:
+        out.write(f"{left} more were chosen than a set takes: call it again for them.")
+    return None
+
+
 def _sum_up_nothing(out: OutputWrapper, options: dict[str, Any]) -> None:
     if options["json"]:
-        return write_json(out, {"intervention": None, "size": 0})
+        return write_json(out, {"intervention": None, "size": 0, "left": 0})
     return out.write("Nothing to replay.")
 
 

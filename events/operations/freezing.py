@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from events.interventions import (
     Intervention,
@@ -114,6 +114,14 @@ def freeze_selection(
     with transaction.atomic():
         _freeze(begun, selection.deliveries()[: min(limit or MOST, MOST)])
     return begun
+
+
+def left_of(selection: Selection, begun: Intervention) -> int:
+    """Return how many are chosen and not in the set: it has at most MOST."""
+    if begun.size < MOST:
+        return 0
+    frozen = begun.items.filter(delivery=OuterRef("pk"))
+    return selection.deliveries().filter(~Exists(frozen)).count()
 
 
 def _freeze(begun: Intervention, rows: QuerySet[Delivery], at_most: int | None = None) -> None:

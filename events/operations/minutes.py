@@ -1,7 +1,7 @@
 """What the receivers did minute by minute, for the last day: noted once, drawn as often as wanted.
 
 The sweep notes each minute when it is over and whatever happened in it is committed. Of several
-workers one does; a minute in which nobody did is made up for within the hour.
+workers one does; a minute in which nobody did is made up for within the hour, a few at a time.
 """
 
 from collections import defaultdict
@@ -24,6 +24,7 @@ from events.receivers import all_receivers
 from events.tallies import TallyMark
 
 MINUTE = timedelta(minutes=1)
+STEP = timedelta(minutes=5)  # of history in one call, however long nobody called
 MADE_UP_FOR = timedelta(hours=1)
 KEPT = timedelta(hours=25)
 _MARK = "minutes"
@@ -32,12 +33,22 @@ Slot = tuple[str, datetime]  # a receiver's minute
 
 
 def note(queues: Sequence[str] = ()) -> None:
-    """Note the minutes that are over since the last time, and forget those of the day before."""
+    """Note the minutes that are over since the last time, and forget those of the day before.
+
+    They are counted before the transaction: it only writes, so that nobody waits for the counting.
+    """
     over = (database_now() - LAG).replace(second=0, microsecond=0)
     mark = TallyMark.objects.filter(pk=_MARK).first()
-    if mark is None or mark.counted_to < over:
-        waiting = _waiting()
-        in_short_transaction(partial(_note_until, over, waiting))
+    counted_to = mark.counted_to if mark else over - MINUTE
+    if counted_to >= over:
+        return
+    since = max(counted_to, over - MADE_UP_FOR)
+    until = min(over, since + STEP)
+    rows = _minutes(since, until, _waiting() if until == over else {})
+    if mark is None:
+        first = TallyMark(name=_MARK, counted_to=counted_to, position=0)
+        TallyMark.objects.bulk_create([first], ignore_conflicts=True)  # somebody else may, too
+    in_short_transaction(partial(_write, rows, counted_to, until))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,24 +133,22 @@ def _waiting() -> dict[str, dict[str, float]]:
     }
 
 
-def _note_until(over: datetime, waiting: dict[str, dict[str, float]]) -> None:
-    TallyMark.objects.bulk_create(
-        [TallyMark(name=_MARK, counted_to=over - MINUTE, position=0)], ignore_conflicts=True
-    )
-    mark = TallyMark.objects.select_for_update().get(pk=_MARK)
-    if mark.counted_to >= over:
-        return  # another worker did
-    since = max(mark.counted_to, over - MADE_UP_FOR)
-    Minute.objects.bulk_create(_minutes(since, over, waiting), ignore_conflicts=True)
-    Minute.objects.filter(at__lt=over - KEPT).delete()
-    mark.counted_to = over
+def _write(rows: list[Minute], counted_to: datetime, until: datetime) -> None:
+    """Write what was counted from the mark on, unless another worker is at it or has done it."""
+    mine = TallyMark.objects.filter(pk=_MARK, counted_to=counted_to)
+    mark = mine.select_for_update(skip_locked=True).first()
+    if mark is None:
+        return
+    Minute.objects.bulk_create(rows, ignore_conflicts=True)
+    Minute.objects.filter(at__lt=until - KEPT).delete()
+    mark.counted_to = until
     mark.save(update_fields=["counted_to"])
 
 
 def _minutes(
     since: datetime, until: datetime, waiting: dict[str, dict[str, float]]
 ) -> list[Minute]:
-    """Return what is to be noted. What waits now is noted with the last minute."""
+    """Return what is to be noted. What waits is noted with the last minute."""
     columns: dict[Slot, dict[str, Any]] = defaultdict(dict)
     for (receiver, at), done in _done(since, until).items():
         columns[receiver, at] |= done

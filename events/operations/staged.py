@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from django.db.models import Count, Exists, Max, OuterRef, QuerySet
+from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet
 from django.db.models.functions import Now
 
 from events.interventions import (
@@ -45,8 +45,10 @@ def advance_all(queues: Sequence[str] = ()) -> None:
 
 
 def advance(pk: int) -> None:
-    """Take one step: judge what was put back, then put back what may be risked next."""
-    in_short_transaction(partial(_advance, pk))
+    """Take one step, if there is any: judge what was put back, then put back what may be next."""
+    found = _open().filter(pk=pk).first()
+    if found is not None and _has_a_step(found):  # spares SQLite a write transaction a second
+        in_short_transaction(partial(_advance, pk))
 
 
 def go_on(pk: int, *, by: Operator | str, reason: str) -> bool:
@@ -133,17 +135,40 @@ def _advance(pk: int) -> None:
         _put_more_at_risk(found)
 
 
+def _has_a_step(found: Intervention) -> bool:
+    """Tell whether a step would change anything. One that stopped only hears of what it tried."""
+    done, moved_on, failed = _verdicts()
+    if _tried(found).filter(done | moved_on | failed).exists():
+        return True
+    if found.state == InterventionState.STOPPED:
+        return False
+    if not found.items.filter(state=ItemState.UNDERWAY).exists():
+        return True
+    return _room(found) > 0 and found.items.filter(state=ItemState.FROZEN).exists()
+
+
 def _judge(found: Intervention) -> None:
     """Say of what was put back how it went. What failed may yet succeed: it is tried again."""
-    tried = found.items.filter(state__in=[ItemState.UNDERWAY, ItemState.FAILED])
+    done, moved_on, failed = _verdicts()
+    _tried(found).filter(done).update(state=ItemState.DONE)
+    _tried(found).filter(moved_on).update(state=ItemState.LET_BE)
+    _tried(found).filter(failed).update(state=ItemState.FAILED)
+
+
+def _tried(found: Intervention) -> QuerySet[InterventionItem]:
+    return found.items.filter(state__in=[ItemState.UNDERWAY, ItemState.FAILED])
+
+
+def _verdicts() -> tuple[Q, Q, Q]:
+    """Return of which items it can be said that they are done, let be, and newly failed."""
     mine = Delivery.objects.filter(pk=OuterRef("delivery"))
-    tried.filter(Exists(mine.filter(state=DeliveryState.DONE))).update(state=ItemState.DONE)
-    moved_on = ~Exists(mine) | Exists(mine.filter(state=DeliveryState.SKIPPED))
-    tried.filter(moved_on).update(state=ItemState.LET_BE)
-    failed = Attempt.objects.filter(delivery=OuterRef("delivery"), pk__gt=OuterRef("after_attempt"))
-    tried.filter(
-        Exists(failed) | Exists(mine.filter(state=DeliveryState.DEAD)), state=ItemState.UNDERWAY
-    ).update(state=ItemState.FAILED)
+    done = Q(Exists(mine.filter(state=DeliveryState.DONE)))
+    moved_on = ~Exists(mine) | Q(Exists(mine.filter(state=DeliveryState.SKIPPED)))
+    attempts = Attempt.objects.filter(delivery=OuterRef("delivery"))
+    failed = Exists(attempts.filter(pk__gt=OuterRef("after_attempt"))) | Q(
+        Exists(mine.filter(state=DeliveryState.DEAD))
+    )
+    return done, moved_on, failed & Q(state=ItemState.UNDERWAY)
 
 
 def _first_failure(found: Intervention) -> InterventionItem | None:

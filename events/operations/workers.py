@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from events import queue as doorbell
 from events.delivery import progress
 from events.delivery.clock import database_now
-from events.delivery.owner import boot_id
+from events.delivery.owner import owner_of
 from events.models import Delivery
 from events.noted import SeenWorker
 from events.receivers import all_queues
@@ -47,7 +47,7 @@ def note(queues: Sequence[str]) -> None:
     SeenWorker.objects.bulk_create(
         [
             SeenWorker(
-                name=f"{boot_id()}:{os.getppid()}",  # the sweep's parent
+                name=owner_of(os.getppid()),  # the sweep's parent: no other worker is ever so named
                 host=f"{socket.gethostname()[:80]} ({os.getppid()})",
                 queues={queue: _what_is_stuck(queue) for queue in queues},
                 release=settings.RELEASE,
@@ -55,7 +55,7 @@ def note(queues: Sequence[str]) -> None:
         ],
         update_conflicts=True,
         unique_fields=["name"],
-        update_fields=["queues", "seen_at"],
+        update_fields=["host", "queues", "release", "seen_at"],
     )
     SeenWorker.objects.filter(seen_at__lt=Now() - FORGOTTEN_AFTER).delete()
 

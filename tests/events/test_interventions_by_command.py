@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from events.interventions import Intervention, InterventionState
 from events.management import staging
 from events.models import Delivery, DeliveryState
+from events.operations import freezing
 from tests.conftest import Drain
 from tests.probe.models import Fault
 from tests.probe.signals import Happened, happened
@@ -120,6 +121,52 @@ def test_nothing_is_chosen_or_written() -> None:
     assert replayed("--fingerprint", "other")[0] == "Nothing to replay.\n"
     assert "3 deliveries would be replayed" in replayed("--dry-run")[0]
     assert not Intervention.objects.exists()
+
+
+@pytest.fixture
+def at_most_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a set take two."""
+    monkeypatch.setattr(freezing, "MOST", 2)
+    monkeypatch.setattr(staging, "MOST", 2)
+
+
+@pytest.mark.usefixtures("at_most_two")
+def test_what_a_set_does_not_take_is_told_and_partly_is_no_success() -> None:
+    out, _, code = replayed()
+    assert "is through: 2 done.\n1 more were chosen than a set takes" in out
+    assert code == 1
+
+    out, _, code = replayed()
+    assert "is through: 1 done.\n" in out
+    assert "more" not in out
+    assert code == 0
+
+
+@pytest.mark.usefixtures("at_most_two")
+def test_what_is_left_is_in_the_document() -> None:
+    out, _, code = replayed("--json")
+
+    assert (json.loads(out)["size"], json.loads(out)["left"], code) == (2, 1, 1)
+    assert json.loads(replayed("--json")[0])["left"] == 0
+    assert json.loads(replayed("--json")[0]) == {"intervention": None, "size": 0, "left": 0}
+
+
+@pytest.mark.usefixtures("at_most_two")
+def test_a_limit_asks_for_no_more_than_a_set_takes() -> None:
+    _, err, code = replayed("--limit", "3")
+    assert "at most 2 at once" in err
+    assert code == 2
+    assert not Intervention.objects.exists()
+
+    assert replayed("--limit", "2")[2] == 0  # as many as were asked for
+    assert Intervention.objects.get().size == 2
+
+
+@pytest.mark.usefixtures("at_most_two")
+def test_the_plan_is_of_what_a_set_takes() -> None:
+    assert "2 deliveries would be replayed" in replayed("--dry-run")[0]
+    assert json.loads(replayed("--dry-run", "--json")[0])["matched"] == 2
+    assert "3 deliveries" in run("replay", "--dry-run", "--receiver", RECORD)[0]
 
 
 @pytest.mark.parametrize(

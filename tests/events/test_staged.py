@@ -7,6 +7,7 @@ import pytest
 from django.contrib.admin.models import LogEntry
 from django.db import connection, transaction
 from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.models import User
@@ -334,6 +335,42 @@ def test_the_sweep_takes_a_step(freeze: Freeze) -> None:
     sweep._Sweeper()._sweep()
 
     assert staged.counts_of(begun)["underway"] == 1
+
+
+def writes(work: Callable[[], object]) -> list[str]:
+    """Return the statements with which something locks or changes rows."""
+    with CaptureQueriesContext(connection) as asked:
+        work()
+    words = ("UPDATE", "INSERT", "DELETE")  # of FOR UPDATE, too
+    return [query["sql"] for query in asked if any(word in query["sql"] for word in words)]
+
+
+def test_one_that_stopped_locks_nothing_until_there_is_news(
+    freeze: Freeze, drain: Drain, dead: list[Delivery], operator: User
+) -> None:
+    begun = freeze()
+    advance(begun, drain, steps=2)
+    assert begun.state == InterventionState.STOPPED
+
+    assert writes(staged.advance_all) == []
+
+    skip_delivery(dead[0].pk, by=operator, reason="hopeless")
+    assert writes(staged.advance_all)
+    assert staged.counts_of(begun)["let_be"] == 1
+    assert writes(staged.advance_all) == []
+
+
+def test_one_that_waits_for_what_it_risked_locks_nothing(freeze: Freeze, drain: Drain) -> None:
+    mend()
+    begun = freeze()
+    staged.advance_all()
+
+    assert writes(staged.advance_all) == []
+    assert staged.counts_of(begun)["underway"] == 1
+
+    drain()
+    assert writes(staged.advance_all)
+    assert staged.counts_of(begun)["done"] == 1
 
 
 def test_steps_at_once_risk_no_more_than_one(freeze: Freeze) -> None:

@@ -4,16 +4,18 @@ import os
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
-from events.delivery import chores, sweep
+from events.delivery import chores, owner, sweep
 from events.delivery.chores import Chores, chore
 from events.delivery.progress import Progress, path_of
 from events.models import Attempt, Delivery, DeliveryState, Event
@@ -86,12 +88,17 @@ def test_counts_stop_at_a_bound_and_a_glance_is_four_statements(
 # --- Minutes --------------------------------------------------------------------------------------
 
 
+def noted_to() -> datetime:
+    """Return up to when minutes are noted."""
+    return TallyMark.objects.get(name="minutes").counted_to
+
+
 @pytest.fixture
-def an_hour_ago() -> datetime:
-    """Begin to note minutes an hour ago; return a minute since then."""
+def lately() -> datetime:
+    """Begin to note minutes a few minutes ago; return a minute since then."""
     minutes.note()
-    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(hours=1))
-    return timezone.now().replace(second=0, microsecond=0) - timedelta(minutes=30)
+    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(minutes=4))
+    return noted_to() + timedelta(minutes=1)
 
 
 def move_to(at: datetime) -> None:
@@ -102,29 +109,29 @@ def move_to(at: datetime) -> None:
 
 
 def test_a_minute_has_what_was_done_in_it_and_how_long_that_took(
-    an_hour_ago: datetime, publish: Publish, drain: Drain
+    lately: datetime, publish: Publish, drain: Drain
 ) -> None:
     for number in range(10):
         publish(number, key=f"person {number}")
     drain()
-    move_to(an_hour_ago)
+    move_to(lately)
     for number, delivery in enumerate(Delivery.objects.filter(receiver=RECORD).order_by("pk"), 1):
-        set_to(delivery, finished_at=an_hour_ago + timedelta(seconds=number))
+        set_to(delivery, finished_at=lately + timedelta(seconds=number))
 
     minutes.note()
 
     minute = Minute.objects.get(receiver=RECORD)
-    assert (minute.at, minute.done, minute.failed) == (an_hour_ago, 10, 0)
+    assert (minute.at, minute.done, minute.failed) == (lately, 10, 0)
     assert (minute.p50_s, minute.p95_s) == (5, 10)
 
 
 def test_failed_attempts_and_what_is_due_are_noted(
-    an_hour_ago: datetime, publish: Publish, drain: Drain, misbehave: Misbehave
+    lately: datetime, publish: Publish, drain: Drain, misbehave: Misbehave
 ) -> None:
     misbehave(1, "permanent")
     publish(1)
     drain()
-    move_to(an_hour_ago)
+    move_to(lately)
     publish(2)
     Delivery.objects.filter(receiver=RECORD, due_at__isnull=False).update(
         due_at=Now() - timedelta(seconds=300)
@@ -133,17 +140,17 @@ def test_failed_attempts_and_what_is_due_are_noted(
     minutes.note()
 
     failed, due = Minute.objects.filter(receiver=RECORD).order_by("at")
-    assert (failed.at, failed.failed, failed.done) == (an_hour_ago, 1, 0)
+    assert (failed.at, failed.failed, failed.done) == (lately, 1, 0)
     assert (due.due, due.failed) == (1, 0)
     assert due.oldest_due_age_s == pytest.approx(300, abs=20)
 
 
 def test_of_many_who_note_at_once_one_does(
-    an_hour_ago: datetime, publish: Publish, drain: Drain
+    lately: datetime, publish: Publish, drain: Drain
 ) -> None:
     publish(1)
     drain()
-    move_to(an_hour_ago)
+    move_to(lately)
 
     at_once(4, minutes.note)
     minutes.note()
@@ -166,7 +173,62 @@ def at_once(count: int, function: Callable[[], object]) -> None:
         thread.join()
 
 
-def test_minutes_of_the_day_before_are_forgotten(an_hour_ago: datetime) -> None:
+def test_what_nobody_noted_is_made_up_for_five_minutes_at_a_time() -> None:
+    minutes.note()
+    TallyMark.objects.update(counted_to=F("counted_to") - timedelta(minutes=7))
+    before = noted_to()
+
+    minutes.note()
+    assert noted_to() == before + timedelta(minutes=5)
+    minutes.note()
+    assert noted_to() >= before + timedelta(minutes=7)
+
+
+def test_nobody_waits_for_the_counting(lately: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    within = []
+    count = minutes._minutes
+
+    def seen(*arguments: Any) -> list[Minute]:
+        within.append(connection.in_atomic_block)
+        return count(*arguments)
+
+    monkeypatch.setattr(minutes, "_minutes", seen)
+    minutes.note()
+
+    assert within == [False]
+
+
+def test_what_another_worker_noted_meanwhile_is_not_noted_again(
+    lately: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = lately + timedelta(minutes=2)
+
+    def overtaken(since: datetime, *arguments: object) -> list[Minute]:
+        TallyMark.objects.filter(name="minutes").update(counted_to=elsewhere)
+        return [Minute(receiver=RECORD, at=since, done=1)]
+
+    monkeypatch.setattr(minutes, "_minutes", overtaken)
+    minutes.note()
+
+    assert not Minute.objects.exists()
+    assert noted_to() == elsewhere
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_who_finds_the_mark_locked_goes_on_with_other_work(lately: datetime) -> None:
+    before = noted_to()
+    noting = Thread(target=at_once, args=(1, minutes.note), daemon=True)
+
+    with transaction.atomic():
+        TallyMark.objects.select_for_update().get(name="minutes")
+        noting.start()
+        noting.join(timeout=5)
+        assert not noting.is_alive()
+
+    assert noted_to() == before
+
+
+def test_minutes_of_the_day_before_are_forgotten(lately: datetime) -> None:
     Minute.objects.create(receiver=RECORD, at=timezone.now() - timedelta(hours=27), done=1)
 
     minutes.note()
@@ -193,10 +255,9 @@ def test_a_series_leaves_no_step_out_and_adds_receivers_up() -> None:
 
 def test_the_pace_is_of_the_latest_minutes_that_are_noted() -> None:
     minutes.note()
-    noted_to = TallyMark.objects.get(name="minutes").counted_to
     for back, done, p50_s in ((1, 0, None), (2, 10, 0.2), (3, 20, 0.1), (9, 99, 9.0)):
         Minute.objects.create(
-            receiver=RECORD, at=noted_to - timedelta(minutes=back), done=done, p50_s=p50_s
+            receiver=RECORD, at=noted_to() - timedelta(minutes=back), done=done, p50_s=p50_s
         )
 
     pace = minutes.paces()[RECORD]
@@ -223,6 +284,32 @@ def test_a_worker_is_noted_with_its_queues_and_what_is_stuck() -> None:
     assert (queues["probe"].workers, queues["probe"].stuck) == (1, "nobody looks for bells")
     assert (queues["outside"].workers, queues["outside"].stuck) == (1, "")
     assert queues["coupons"].workers == 0
+
+
+def test_a_worker_with_the_pid_of_a_dead_one_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "owner_of", owner.owner_of.__wrapped__)
+    for started in ("1000", "2000"):
+        monkeypatch.setattr(owner, "_start_time", lambda pid, started=started: started)
+        workers.note(["probe"])
+
+    names = SeenWorker.objects.order_by("name").values_list("name", flat=True)
+    assert [name.split(":")[1:] for name in names] == [
+        [str(os.getppid()), "1000"],
+        [str(os.getppid()), "2000"],
+    ]
+
+
+def test_what_is_noted_of_a_worker_is_of_now_but_its_start(settings: Settings) -> None:
+    began = timezone.now() - timedelta(hours=3)
+    workers.note(["probe"])
+    SeenWorker.objects.update(host="before", release="before", started_at=began)
+
+    settings.RELEASE = "after"
+    workers.note(["probe"])
+
+    worker = SeenWorker.objects.get()
+    assert (worker.release, worker.started_at) == ("after", began)
+    assert worker.host.endswith(f"({os.getppid()})")
 
 
 def test_a_worker_that_is_not_seen_for_long_is_gone_and_then_forgotten() -> None:

@@ -7,7 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.management.choosing import add_selection_arguments, selection_of, show_plan
 from events.management.previewing import write_previews, write_previews_as_json
-from events.management.staging import begin, follow, refuse_half_a_word
+from events.management.staging import bounded, follow, refuse_half_a_word
 from events.management.telling import Counter, counted, write_json
 from events.management.usage import USAGE_ERROR
 from events.operations.preview import preview
@@ -47,11 +47,12 @@ class Command(BaseCommand):
         selection = selection_of(options)
         refuse_half_a_word(options)
         if options["dry_run"]:
-            return show_plan(self.stdout, selection, options, would_be="replayed")
+            planned = bounded(options) if options["in_stages"] else options
+            return show_plan(self.stdout, selection, planned, would_be="replayed")
         if options["preview"]:
             return self._preview(selection, options)
         if options["in_stages"]:
-            return follow(begin(selection, options), self.stdout, self.stderr, options)
+            return follow(selection, self.stdout, self.stderr, options)
         with counted(self.stderr) as counter:
             count = replay(selection, limit=options["limit"], progress=counter)
         return self._sum_up(count, options)
