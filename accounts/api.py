@@ -161,7 +161,7 @@ class Registrations(APIView):
                 credentials=credentials,
                 referral_code=given.get("referral_code") or "",
                 language=get_language() or "",
-                agreed=agreed_over_api(given.get("terms_version")),
+                agreed=agreed_over_api(given.get("terms_version"), field="terms_version"),
                 caller=request.user if isinstance(request.user, User) else None,
                 client=limits.client_of(request._request),
             )

@@ -196,7 +196,8 @@ def test_a_person_agrees_over_the_api(api_client: APIClient, register: Register)
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json() == api_client.get(MY_TERMS).json()
     assert answers[0].json()["agreed_version"] == "2026-11-26"
-    assert refused.json()["errors"][0]["code"] == "terms_outdated"
+    (error,) = refused.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/version", "terms_outdated")
     assert len(consents()) == 1
 
 
