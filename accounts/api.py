@@ -69,8 +69,8 @@ class Registrations(APIView):
             required=False,
             allow_blank=True,
             allow_null=True,
-            help_text="Which terms the person was shown: `version` of `terms/`. Without it, those "
-            "that count now. That they were shown, and agreed to, is what calling this says.",
+            help_text="Which terms the person was shown, and agreed to: `version` of `terms/`. "
+            "Without it no agreement is recorded, and the person is asked later.",
         )
 
     @extend_schema_serializer(component_name="Registration")

@@ -123,6 +123,8 @@ def agree(request: HttpRequest) -> HttpResponse:
     try:
         given = terms.agreed(Channel.PAGE, shown=request.POST.get("terms_version"))
     except terms.Outdated:
+        given = None
+    if given is None:
         messages.warning(request, _("The terms have changed once more. Have a look at them."))
         return redirect(settings.LOGIN_REDIRECT_URL)
     terms.agree(user=user, given=given, language=get_language() or user.language)
