@@ -100,7 +100,11 @@ def name(request: HttpRequest) -> HttpResponse:
     form = NameForm(request.POST or None, initial={"display_name": user.display_name})
     if request.method != "POST" or not form.is_valid():
         return render(request, "account/name.html", {"form": form})
-    names.set_name(user_id=user.pk, name=form.cleaned_data["display_name"])
+    try:
+        names.set_name(user_id=user.pk, name=form.cleaned_data["display_name"])
+    except ValidationError as refusal:
+        form.add_error("display_name", refusal)
+        return render(request, "account/name.html", {"form": form})
     messages.success(request, _("Your name is saved."))
     return redirect(settings.LOGIN_REDIRECT_URL)
 
