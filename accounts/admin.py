@@ -191,7 +191,13 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
 
         title = _("Take the name off")
         return apply_to_each(
-            self, request, queryset, action="take_name_off", title=str(title), change=change
+            self,
+            request,
+            queryset,
+            action="take_name_off",
+            title=str(title),
+            change=change,
+            log_reason=True,
         )
 
     def has_reset_permission(self, request: HttpRequest) -> bool:

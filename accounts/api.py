@@ -69,8 +69,8 @@ class Registrations(APIView):
             required=False,
             allow_blank=True,
             allow_null=True,
-            help_text="Which terms the person was shown: `version` of `terms/`. Without it, those "
-            "that count now. That they were shown, and agreed to, is what calling this says.",
+            help_text="Which terms the person was shown, and agreed to: `version` of `terms/`. "
+            "Without it no agreement is recorded, and the person is asked later.",
         )
 
     @extend_schema_serializer(component_name="Registration")
@@ -161,7 +161,7 @@ class Registrations(APIView):
                 credentials=credentials,
                 referral_code=given.get("referral_code") or "",
                 language=get_language() or "",
-                agreed=agreed_over_api(given.get("terms_version")),
+                agreed=agreed_over_api(given.get("terms_version"), field="terms_version"),
                 caller=request.user if isinstance(request.user, User) else None,
                 client=limits.client_of(request._request),
             )

@@ -23,7 +23,8 @@ class Channel(models.TextChoices):
 class Consent(AppendOnlyModel):
     """A person agreed to a version of the terms. Kept when the account is closed: it names nobody.
 
-    Who was registered by staff, in bulk, was asked nothing and has no row until they agree.
+    Who was registered by staff, in bulk, or by a program that does not say which terms it showed,
+    has no row until they agree.
     """
 
     user = models.ForeignKey(

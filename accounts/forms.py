@@ -60,7 +60,8 @@ class SignupForm(allauth_forms.SignupForm):  # type: ignore[misc]  # allauth is 
     def clean(self) -> dict[str, Any]:
         """Refuse an agreement to terms that changed while the page was open.
 
-        The page says which it showed. Not a field: shown again, it says what counts by then.
+        The page says which it showed; what does not say so agrees to nothing. Not a
+        field: shown again, it says what counts by then.
         """
         cleaned: dict[str, Any] = super().clean()
         try:

@@ -40,10 +40,11 @@ def look_up(request: HttpRequest, code: str) -> Invitation:
     if inviter is None:
         limits.count_code_of_nobody(request)
         return Invitation(code=code, is_usable=False)
+    is_flagged = inviter.status == AccountStatus.FLAGGED
     return Invitation(
         code=code,
         is_usable=True,
         inviter_id=inviter.pk,
-        inviter_name=inviter.display_name,
-        inviter_is_flagged=inviter.status == AccountStatus.FLAGGED,
+        inviter_name="" if is_flagged else inviter.display_name,
+        inviter_is_flagged=is_flagged,
     )

@@ -10,6 +10,10 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import NAME_LENGTH, AccountStatus, User
 
 _JOINERS = "\u200c\u200d"  # parts of words in Persian, of Indian scripts and of emoji
+# Letters and marks that look like nothing: fillers of some scripts, and the joiner of marks.
+_INVISIBLE = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+_MAX_MARKS = 2  # on one letter, as Thai needs; towers of them reach over the lines around
+_DOTS = str.maketrans(dict.fromkeys("。．․", "."))  # as browsers read them in addresses
 # A name is shown to strangers, so it must not lead them anywhere.
 _ADDRESS = re.compile(r"@|://|/|\\|\bwww\.|\w\.[^\W\d_]{2,}", re.IGNORECASE)
 
@@ -17,13 +21,17 @@ _ADDRESS = re.compile(r"@|://|/|\\|\bwww\.|\w\.[^\W\d_]{2,}", re.IGNORECASE)
 def clean_name(text: str) -> str:
     """Return a name as it is stored; empty for none. Raises ValidationError."""
     name = " ".join(unicodedata.normalize("NFC", text).split())
-    if any(unicodedata.category(sign)[0] == "C" and sign not in _JOINERS for sign in name):
+    if any(_is_invisible(sign) for sign in name):
         raise ValidationError(_("A name has no invisible signs."), "name_invisible")
     if len(name) > NAME_LENGTH:
         raise ValidationError(
             _("A name has at most %(limit)d characters."), "name_too_long", {"limit": NAME_LENGTH}
         )
-    if _ADDRESS.search(name):
+    if _has_tower_of_marks(name):
+        raise ValidationError(
+            _("A name has at most two marks on one letter."), "name_has_too_many_marks"
+        )
+    if _ADDRESS.search(_as_address(name)):
         raise ValidationError(
             _("A name has no addresses: no @, no links, no slashes."), "name_has_address"
         )
@@ -32,11 +40,35 @@ def clean_name(text: str) -> str:
     return name
 
 
+def _is_invisible(sign: str) -> bool:
+    hidden = unicodedata.category(sign)[0] == "C" and sign not in _JOINERS
+    return hidden or sign in _INVISIBLE
+
+
+def _has_tower_of_marks(name: str) -> bool:
+    kinds = [unicodedata.category(sign) for sign in name]
+    marks = "".join("m" if kind in {"Mn", "Me"} else " " for kind in kinds if kind != "Cf")
+    return "m" * (_MAX_MARKS + 1) in marks
+
+
+def _as_address(name: str) -> str:
+    """Return a name as a browser, or a hasty reader, would take it for an address."""
+    plain = unicodedata.normalize("NFKC", name).translate(_DOTS)
+    return "".join(sign for sign in plain if unicodedata.category(sign) not in {"Cf", "Mn", "Me"})
+
+
 def set_name(*, user_id: UUID, name: str) -> str:
     """Store the name of an account, or none, and return it as it is stored.
 
-    A closed account stays nameless. Raises ValidationError.
+    A closed account stays nameless, and one under review gets no name. Raises ValidationError.
     """
     name = clean_name(name)
-    User.objects.filter(pk=user_id).exclude(status=AccountStatus.CLOSED).update(display_name=name)
+    account = User.objects.filter(pk=user_id)
+    named = account.exclude(status=AccountStatus.CLOSED)
+    if name:
+        named = named.exclude(status=AccountStatus.FLAGGED)
+    if not named.update(display_name=name) and account.filter(status=AccountStatus.FLAGGED):
+        raise ValidationError(
+            _("While your account is under review, it can't be given a name."), "name_under_review"
+        )
     return name

@@ -31,11 +31,12 @@ def apply_to_each(
     action: str,
     title: str,
     change: Callable[[M, str], bool],
+    log_reason: bool = False,
 ) -> TemplateResponse | None:
     """Ask for a reason, then call `change(row, reason)` for each row, in a transaction of its own.
 
     `change` returns whether it changed the row, or raises Refused. Changed rows are in the
-    admin's log, the reason is in the history of statuses.
+    admin's log, the reason is in the history of statuses; `log_reason` is for what has no history.
     """
     form = reason_form(request)
     if not form.is_valid():
@@ -51,14 +52,14 @@ def apply_to_each(
             continue
         changed += [row] if done else []
         alike += not done
-    _audit(request, changed, title)
+    _audit(request, changed, f"{title}: {reason}" if log_reason else title)
     _tell(request, len(changed), alike, refused)
     return None
 
 
 def _audit(request: HttpRequest, changed: list[M], message: str) -> None:
-    # Read again: an account that was closed has lost its name. And without the reason, which may
-    # hold it: that is in the history of statuses, where closing an account finds it.
+    # Read again: an account that was closed has lost its name. And as a rule without the reason,
+    # which may hold it: that is in the history of statuses, where closing an account finds it.
     for model in {type(row) for row in changed}:
         rows = model._default_manager.filter(pk__in=[row.pk for row in changed])
         LogEntry.objects.log_actions(request.user.pk, rows, CHANGE, message)  # type: ignore[arg-type]

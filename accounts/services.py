@@ -115,7 +115,7 @@ def register_with(
     applied. `caller` is the logged-in account that asks, if any; its own code does not count.
     What is suspicious holds the inviter's reward back and nothing else; `client` is the network
     address that the sign-up comes from. `agreed` says that the person agreed to the terms; None:
-    nobody asked them.
+    nobody showed them.
 
     Raises EmailTaken.
     """

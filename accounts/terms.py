@@ -35,12 +35,15 @@ class Agreed:
     channel: Channel
 
 
-def agreed(channel: Channel, *, shown: str | None = None) -> Agreed:
+def agreed(channel: Channel, *, shown: str | None) -> Agreed | None:
     """Return what `register` records. `shown` is the version that the person saw, where known.
 
-    Raises Outdated where that is another one than counts now.
+    None: nobody says that terms were shown, so nothing was agreed to.
+    Raises Outdated where another version was shown than counts now.
     """
-    if shown and shown != settings.TERMS_VERSION:
+    if not shown:
+        return None
+    if shown != settings.TERMS_VERSION:
         raise Outdated
     return Agreed(channel=channel)
 

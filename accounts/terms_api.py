@@ -22,8 +22,11 @@ from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 
 
-def agreed_over_api(shown: str | None) -> Agreed:
-    """Return what a caller says was agreed to. Raises ValidationError (terms_outdated)."""
+def agreed_over_api(shown: str | None, *, field: str) -> Agreed | None:
+    """Return what a caller says was agreed to, in a field of the body; None: it says nothing.
+
+    Raises ValidationError (terms_outdated).
+    """
     try:
         return terms.agreed(Channel.API, shown=shown)
     except terms.Outdated:
@@ -32,7 +35,7 @@ def agreed_over_api(shown: str | None) -> Agreed:
         )
         detail %= {"version": settings.TERMS_VERSION}
         error = ErrorDetail(detail, "terms_outdated")
-        raise serializers.ValidationError({"terms_version": [error]}) from None
+        raise serializers.ValidationError({field: [error]}) from None
 
 
 @revalidated
@@ -98,8 +101,8 @@ class MyTerms(APIView):
     @idempotent
     def _agree(self, request: Request, version: str) -> Response:
         user = cast(User, request.user)
-        given = agreed_over_api(version)
-        terms.agree(user=user, given=given, language=get_language() or user.language)
+        if given := agreed_over_api(version, field="version"):
+            terms.agree(user=user, given=given, language=get_language() or user.language)
         return Response(self._output(user), status=status.HTTP_201_CREATED)
 
     def _output(self, user: User) -> Any:

@@ -100,7 +100,11 @@ def name(request: HttpRequest) -> HttpResponse:
     form = NameForm(request.POST or None, initial={"display_name": user.display_name})
     if request.method != "POST" or not form.is_valid():
         return render(request, "account/name.html", {"form": form})
-    names.set_name(user_id=user.pk, name=form.cleaned_data["display_name"])
+    try:
+        names.set_name(user_id=user.pk, name=form.cleaned_data["display_name"])
+    except ValidationError as refusal:
+        form.add_error("display_name", refusal)
+        return render(request, "account/name.html", {"form": form})
     messages.success(request, _("Your name is saved."))
     return redirect(settings.LOGIN_REDIRECT_URL)
 
@@ -123,6 +127,8 @@ def agree(request: HttpRequest) -> HttpResponse:
     try:
         given = terms.agreed(Channel.PAGE, shown=request.POST.get("terms_version"))
     except terms.Outdated:
+        given = None
+    if given is None:
         messages.warning(request, _("The terms have changed once more. Have a look at them."))
         return redirect(settings.LOGIN_REDIRECT_URL)
     terms.agree(user=user, given=given, language=get_language() or user.language)

@@ -22,7 +22,6 @@ from api.fields import (
     StrictCharField,
     StrictIntegerField,
     StrictSerializer,
-    require_empty_body,
 )
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
@@ -310,6 +309,5 @@ class Rollback(CouponUse):
 
         Whoever redeemed it may undo it: a shop redeems with its own account where owners may not.
         """
-        require_empty_body(request)
         redemption = redeeming.roll_back(redemption_id=pk, by=request.user)
         return Response(self.Output(redemption).data, status=status.HTTP_201_CREATED)

@@ -18,7 +18,6 @@ from api.fields import (
     StrictIntegerField,
     StrictSerializer,
     UserIdField,
-    require_empty_body,
 )
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
@@ -189,7 +188,6 @@ class RollBackSpend(APIView):
     @idempotent
     def post(self, request: Request, entry_id: UUID) -> Response:
         """Give back what an entry spent. A second call is a no-op with the same answer."""
-        require_empty_body(request)
         try:
             entry = spending.roll_back_spend(
                 entry_id=entry_id, actor_id=cast(UUID, request.user.pk)

@@ -14,7 +14,7 @@ from accounts import services as accounts
 from accounts.consents import Channel
 from accounts.models import User
 from accounts.names import set_name
-from accounts.terms import agreed
+from accounts.terms import Agreed
 from coupons.campaigns import Audience, Campaign, CampaignStatus, Trigger
 from coupons.queries import WELCOME_RECEIVER
 from events.delivery import settle
@@ -227,7 +227,7 @@ def _register(person: Person) -> User:
         email=person.email,
         password=secrets.token_urlsafe(24),
         referral_code=inviter.referral_code if inviter else "",
-        agreed=agreed(Channel.PAGE),
+        agreed=Agreed(channel=Channel.PAGE),
     )
     set_name(user_id=registration.user.pk, name=person.name)
     # Where addresses must be confirmed first, these count as confirmed.

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 
 EXPORTERS = ("otlp", "console", "none")
+OTLP = "opentelemetry.exporter.otlp.proto.http"
 PROTOCOL = "http/protobuf"
 PROTOCOL_VARIABLES = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 INSTALL = "`pip install --require-hashes -r requirements.txt -r requirements-observability.txt`"
@@ -20,7 +21,8 @@ INSTALL = "`pip install --require-hashes -r requirements.txt -r requirements-obs
 def check_installed(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """E010: what is configured, but not installed, would be missed when it is needed."""
     needed = [
-        ("Traces are", settings.TRACES, "opentelemetry"),
+        ("Traces are", settings.TRACES, "opentelemetry.sdk"),
+        ("Traces are", settings.TRACES and _exports_by_otlp(), OTLP),
         ("SENTRY_DSN is", settings.SENTRY_DSN, "sentry_sdk"),
     ]
     return [
@@ -30,8 +32,19 @@ def check_installed(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> l
             id="usher.E010",
         )
         for what, wanted, package in needed
-        if wanted and find_spec(package) is None
+        if wanted and not _is_installed(package)
     ]
+
+
+def _exports_by_otlp() -> bool:
+    return bool(settings.OTEL_TRACES_EXPORTER != "console")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ModuleNotFoundError:  # what it is part of
+        return False
 
 
 @register

@@ -22,7 +22,9 @@ from opentelemetry.sdk.trace.export import (
     SpanExporter,
     SpanExportResult,
 )
-from opentelemetry.trace import Tracer
+from opentelemetry.trace import NoOpTracer, Tracer
+
+from project.observing.starting import tell_why_off
 
 END_WITHIN_S = 2.0  # what has not left by then is lost: a dead collector keeps nobody from ending
 TIMEOUT_S = 3.0  # of one request to the collector, unless the environment says otherwise
@@ -37,11 +39,18 @@ class Provider:
         self._tracer: Tracer | None = None
 
     def tracer(self) -> Tracer:
-        """Return this process's tracer."""
+        """Return this process's tracer; one that does nothing where it can't be made."""
         if self._tracer is None or self._pid != os.getpid():
-            self._tracer = self._make().get_tracer("usher", settings.RELEASE)
+            self._tracer = self._made()
             self._pid = os.getpid()
         return self._tracer
+
+    def _made(self) -> Tracer:
+        try:
+            return self._make().get_tracer("usher", settings.RELEASE)
+        except Exception as error:  # whatever a variable can break: never a request, or a delivery
+            tell_why_off(error)
+            return NoOpTracer()
 
 
 class UntilTheEnd(SpanExporter):

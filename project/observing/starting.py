@@ -27,9 +27,25 @@ def start() -> None:
 
 
 def _trace() -> None:
-    from project.observing.exporting import exporter_by_environment, provider_of
-
+    try:
+        from project.observing.exporting import exporter_by_environment, provider_of
+    except ValueError as error:  # the SDK reads some of its variables when it is imported
+        tell_why_off(error)
+        return
     trace_by(provider_of(exporter_by_environment))
+
+
+def tell_why_off(error: Exception) -> None:
+    """Log why this process traces nothing, and what to do about it."""
+    remedy = (
+        "Install requirements-observability.txt"
+        if isinstance(error, ImportError)
+        else "Mend or take out the OTEL_… variable that it speaks of"
+    )
+    logger.error(
+        "Traces are off in this process (%s: %s). %s, and restart.",
+        *(type(error).__name__, error, remedy),
+    )
 
 
 def _report_errors() -> None:

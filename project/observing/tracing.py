@@ -7,7 +7,7 @@ carry ids and types, never data: no address, no code, no message of an error tha
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -17,7 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from events.delivery.failure import describe
 from events.envelope import Event
 from events.models import Event as EventRow
-from project.observing.exporting import Provider
+
+if TYPE_CHECKING:  # it needs the SDK, which may be missing
+    from project.observing.exporting import Provider
 
 MAX_LINKS = 128  # of one batch: as many as the SDK keeps
 HEADER = "traceparent"
@@ -28,7 +30,7 @@ _propagator = TraceContextTextMapPropagator()
 class OpenTelemetryTracer:
     """Tells OpenTelemetry what the backbone does. See `events.tracing.Tracer`."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: "Provider") -> None:
         self._provider = provider
 
     @contextmanager

@@ -1,6 +1,7 @@
 """The name that invited people read: voluntary, harmless, and gone with the account."""
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.core.exceptions import ValidationError
 from django.test import Client
 from rest_framework.test import APIClient
@@ -9,7 +10,7 @@ from accounts.closing import CloseReason, close_account
 from accounts.export import export
 from accounts.models import User
 from accounts.names import clean_name, set_name
-from tests.accounts.conftest import close
+from tests.accounts.conftest import PASSWORD, close, flag
 
 pytestmark = pytest.mark.django_db
 
@@ -25,6 +26,7 @@ NAME = "/api/v1/me/name/"
         ("e\u0301mile", "émile"),
         ("O’Neil-Smith", "O’Neil-Smith"),
         ("J. R.", "J. R."),
+        ("นี้", "นี้"),
         ("می\u200cخواهم", "می\u200cخواهم"),
         ("", ""),
         ("   ", ""),
@@ -47,6 +49,18 @@ def test_names_are_taken_as_people_write_them(typed: str, stored: str) -> None:
         ("\u202eieM", "name_invisible"),
         ("Mei\x00", "name_invisible"),
         ("Mei\u200b", "name_invisible"),
+        *((f"Mei{filler}", "name_invisible") for filler in "\u115f\u1160\u3164\uffa0"),
+        ("\u3164", "name_invisible"),
+        ("evil。example", "name_has_address"),
+        ("evil．example", "name_has_address"),
+        ("evil\u2024example", "name_has_address"),
+        ("ｅｖｉｌ｡ｅｘａｍｐｌｅ", "name_has_address"),
+        ("evil.\u200dexample", "name_has_address"),
+        ("evil.e\ufe0fxample", "name_has_address"),
+        ("mei＠example", "name_has_address"),
+        ("a／b", "name_has_address"),
+        ("x\u0335\u0335\u0335", "name_has_too_many_marks"),
+        ("x\u0335\u200d\u0335\u0335", "name_has_too_many_marks"),
         ("123", "name_without_letter"),
         ("💥", "name_without_letter"),
     ],
@@ -109,3 +123,44 @@ def test_a_closed_account_stays_nameless(inviter: User) -> None:
     set_name(user_id=inviter.pk, name="Mei")
 
     assert User.objects.get(pk=inviter.pk).display_name == ""
+
+
+def test_an_account_under_review_gets_no_name_but_may_take_its_own_off(
+    client: Client, api_client: APIClient, inviter: User
+) -> None:
+    set_name(user_id=inviter.pk, name="Mei")
+    flag(inviter)
+    client.force_login(inviter)
+    api_client.force_authenticate(inviter)
+
+    page = client.post("/accounts/name/", {"display_name": "Boss"}).content.decode()
+    (error,) = api_client.put(NAME, {"display_name": "Boss"}).json()["errors"]
+
+    assert "While your account is under review" in page
+    assert (error["pointer"], error["code"]) == ("/display_name", "name_under_review")
+    assert User.objects.get(pk=inviter.pk).display_name == "Mei"
+    assert set_name(user_id=inviter.pk, name="") == ""
+    assert User.objects.get(pk=inviter.pk).display_name == ""
+
+
+def test_the_name_of_an_account_under_review_is_shown_to_nobody(
+    client: Client, inviter: User
+) -> None:
+    set_name(user_id=inviter.pk, name="Mei Lin")
+    link = f"/i/{inviter.referral_code}/"
+    assert "Mei Lin" in client.get(link, follow=True).content.decode()
+
+    flag(inviter)
+
+    assert "Mei Lin" not in client.get(link, follow=True).content.decode()
+
+
+def test_staff_s_reason_for_taking_a_name_off_is_kept(client: Client, inviter: User) -> None:
+    set_name(user_id=inviter.pk, name="Mei")
+    client.force_login(User.objects.create_superuser("admin@example.com", PASSWORD))
+
+    asked = {"action": "take_name_off", "_selected_action": [str(inviter.pk)]}
+    client.post("/admin/accounts/user/", asked | {"reason": "Passes for a bank."})
+
+    assert User.objects.get(pk=inviter.pk).display_name == ""
+    assert LogEntry.objects.get().change_message == "Take the name off: Passes for a bank."

@@ -41,13 +41,14 @@ def consents() -> list[tuple[str, str, str, str]]:
 
 
 def test_the_page_records_what_was_agreed_to(client: Client, verification: str) -> None:
-    client.post(SIGN_UP, FORM, headers={"Accept-Language": "zh-hans"})
+    form = FORM | {"terms_version": "2026-11-26"}
+    client.post(SIGN_UP, form, headers={"Accept-Language": "zh-hans"})
 
     assert consents() == [("mei@example.com", "2026-11-26", "page", "zh-hans")]
 
 
 def test_the_api_records_what_was_agreed_to(api_client: APIClient, verification: str) -> None:
-    answer = api_client.post(REGISTRATIONS, BODY)
+    answer = api_client.post(REGISTRATIONS, BODY | {"terms_version": "2026-11-26"})
 
     assert answer.status_code in {201, 202}
     assert consents() == [("mei@example.com", "2026-11-26", "api", "en")]
@@ -61,7 +62,7 @@ def test_a_sign_up_that_fails_leaves_no_consent(
 
     monkeypatch.setattr(services, "_publish", fail)
     with pytest.raises(RuntimeError):
-        register(agreed=terms.agreed(Channel.PAGE))
+        register(agreed=terms.Agreed(channel=Channel.PAGE))
 
     assert consents() == []
     assert not User.objects.exists()
@@ -104,12 +105,33 @@ def test_a_program_that_showed_other_terms_is_told_which_count(api_client: APICl
     assert not User.objects.exists()
 
 
-@pytest.mark.parametrize("shown", ["2026-11-26", "", None])
-def test_a_program_may_say_which_terms_it_showed(api_client: APIClient, shown: str | None) -> None:
-    answer = api_client.post(REGISTRATIONS, BODY | {"terms_version": shown})
+@pytest.mark.parametrize("more", [{}, {"terms_version": ""}, {"terms_version": None}])
+def test_a_program_that_says_nothing_of_terms_registers_without_consent(
+    api_client: APIClient, client: Client, more: dict[str, str | None]
+) -> None:
+    answer = api_client.post(REGISTRATIONS, BODY | more)
+    client.force_login(User.objects.get())
 
     assert answer.status_code == 201
-    assert [version for _, version, *_ in consents()] == ["2026-11-26"]
+    assert consents() == []
+    assert "Please agree to our terms" in client.get("/wallet/").content.decode()
+
+
+def test_a_form_that_says_nothing_of_terms_registers_without_consent(client: Client) -> None:
+    assert client.post(SIGN_UP, FORM).status_code == 302
+    assert User.objects.exists()
+    assert consents() == []
+
+
+def test_a_click_that_does_not_say_which_terms_were_shown_agrees_to_nothing(
+    client: Client, register: Register
+) -> None:
+    client.force_login(register().user)
+
+    answer = client.post("/accounts/terms/", follow=True)
+
+    assert "Please agree to our terms" in answer.content.decode()
+    assert consents() == []
 
 
 def test_a_repeated_registration_is_answered_as_before_whatever_counts_by_then(
@@ -128,7 +150,7 @@ def test_a_repeated_registration_is_answered_as_before_whatever_counts_by_then(
 def test_the_wallet_asks_for_new_terms_until_they_are_agreed_to(
     client: Client, register: Register, settings: Settings
 ) -> None:
-    user = register(agreed=terms.agreed(Channel.PAGE)).user
+    user = register(agreed=terms.Agreed(channel=Channel.PAGE)).user
     client.force_login(user)
     assert "Please agree to our terms" not in client.get("/wallet/").content.decode()
 
@@ -196,12 +218,13 @@ def test_a_person_agrees_over_the_api(api_client: APIClient, register: Register)
     assert [answer.status_code for answer in answers] == [201, 201]
     assert answers[0].json() == answers[1].json() == api_client.get(MY_TERMS).json()
     assert answers[0].json()["agreed_version"] == "2026-11-26"
-    assert refused.json()["errors"][0]["code"] == "terms_outdated"
+    (error,) = refused.json()["errors"]
+    assert (error["pointer"], error["code"]) == ("/version", "terms_outdated")
     assert len(consents()) == 1
 
 
 def test_consents_are_given_out_and_outlive_the_account(register: Register) -> None:
-    user = register(agreed=terms.agreed(Channel.PAGE)).user
+    user = register(agreed=terms.Agreed(channel=Channel.PAGE)).user
     given = export.export(user.pk)["consents"]
 
     close_account(user_id=user.pk, reason=CloseReason.REQUESTED)
@@ -211,7 +234,7 @@ def test_consents_are_given_out_and_outlive_the_account(register: Register) -> N
 
 
 def test_a_consent_is_never_changed(register: Register) -> None:
-    register(agreed=terms.agreed(Channel.PAGE))
+    register(agreed=terms.Agreed(channel=Channel.PAGE))
     consent = Consent.objects.get()
 
     with pytest.raises(AppendOnly):

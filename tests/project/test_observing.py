@@ -16,15 +16,19 @@ LOADED = "import django; django.setup(); import sys; print(*[m for m in {} if m 
 PACKAGES = ("opentelemetry", "sentry_sdk")
 
 
-def loaded(tmp_path: Path, **environment: str) -> list[str]:
-    """Return which of the optional packages a process has imported once Django is set up."""
+def run(program: str, tmp_path: Path, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    """Run a program in a process of its own, with an environment."""
     inherited = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     ours = {"USHER_VAR": str(tmp_path), "DJANGO_SETTINGS_MODULE": "project.settings"}
-    command = [sys.executable, "-c", LOADED.format(PACKAGES)]
-    found = subprocess.run(
+    command = [sys.executable, "-c", program]
+    return subprocess.run(
         command, env={**inherited, **ours, **environment}, capture_output=True, check=True
     )
-    return found.stdout.decode().split()
+
+
+def loaded(tmp_path: Path, **environment: str) -> list[str]:
+    """Return which of the optional packages a process has imported once Django is set up."""
+    return run(LOADED.format(PACKAGES), tmp_path, **environment).stdout.decode().split()
 
 
 @pytest.mark.parametrize(
@@ -49,7 +53,12 @@ def test_what_is_not_asked_for_is_not_imported(
 
 @pytest.mark.parametrize(
     ("wanted", "expected"),
-    [({}, []), ({"TRACES": True}, ["usher.E010"]), ({"SENTRY_DSN": "https://…"}, ["usher.E010"])],
+    [
+        ({}, []),
+        ({"TRACES": True}, ["usher.E010", "usher.E010"]),
+        ({"TRACES": True, "OTEL_TRACES_EXPORTER": "console"}, ["usher.E010"]),
+        ({"SENTRY_DSN": "https://…"}, ["usher.E010"]),
+    ],
 )
 def test_what_is_asked_for_and_not_installed_is_an_error(
     wanted: dict[str, Any], expected: list[str], settings: Any, monkeypatch: pytest.MonkeyPatch
@@ -72,6 +81,52 @@ def test_what_is_not_installed_keeps_nobody_from_starting(
         starting.start()
 
     assert "requirements-observability.txt" in caplog.text
+
+
+def test_the_api_of_opentelemetry_alone_is_not_enough(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_the_api(name: str) -> object:
+        if name.startswith("opentelemetry.exporter."):
+            raise ModuleNotFoundError(name)  # as for what is part of a package that is missing
+        return None if name == "opentelemetry.sdk" else object()
+
+    monkeypatch.setattr(checks, "find_spec", only_the_api)
+    settings.TRACES = True
+
+    told = [message.msg for message in checks.check_installed(None)]
+
+    assert ["opentelemetry.sdk" in told[0], checks.OTLP in told[1], len(told)] == [True, True, 2]
+
+
+PAGE = """
+import sys
+if {without_sdk}:
+    sys.modules["opentelemetry.sdk"] = None
+import django
+django.setup()
+from django.test import Client
+print(*[Client().get("/livez").status_code for _ in range(2)])
+"""
+
+
+@pytest.mark.parametrize(
+    ("without_sdk", "variables", "told"),
+    [
+        (True, {}, "requirements-observability.txt"),
+        (False, {"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "many"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
+        (False, {"OTEL_BSP_MAX_QUEUE_SIZE": "256"}, "max_queue_size"),
+    ],
+)
+def test_pages_are_answered_where_traces_cannot_be_made(
+    without_sdk: bool, variables: dict[str, str], told: str, tmp_path: Path
+) -> None:
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", **variables}
+
+    found = run(PAGE.format(without_sdk=without_sdk), tmp_path, **environment)
+
+    assert found.stdout.decode().split() == ["200", "200"]
+    assert found.stderr.decode().count(told) == 1
 
 
 @pytest.mark.parametrize(

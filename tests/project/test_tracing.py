@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanContext, StatusCode
 
 from accounts.services import register as register_account
-from events.models import Delivery, Event
+from events.models import Delivery, DeliveryState, Event
 from project.observing.exporting import Provider, provider_of
 from project.observing.starting import trace_by
 from tests.conftest import Drain, Misbehave, Publish
@@ -178,6 +178,29 @@ def test_only_a_trusted_proxy_chooses_the_trace(
     strange, joined = spans(exported, "GET /livez")
     assert f"{trace_of(strange):032x}" != trace_id
     assert f"{trace_of(joined):032x}" == trace_id
+
+
+def test_a_bad_variable_costs_the_traces_alone(
+    client: Client,
+    publish: Publish,
+    drain: Drain,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("OTEL_BSP_MAX_QUEUE_SIZE", "256")  # a batch is of 512
+    settings.MIDDLEWARE = [MIDDLEWARE, *settings.MIDDLEWARE]
+    trace_by(provider_of(InMemorySpanExporter))
+    try:
+        answers = [client.get("/livez").status_code for _ in range(2)]
+        publish(1)
+        drain()
+    finally:
+        trace_by(None)
+
+    assert answers == [200, 200]
+    assert not Delivery.objects.exclude(state=DeliveryState.DONE).exists()
+    assert caplog.text.count("Traces are off in this process") == 1
 
 
 class Collector(ThreadingHTTPServer):
