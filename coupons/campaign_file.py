@@ -31,7 +31,7 @@ TOLD = ("status", "issued_count")  # to read: buttons and the issuing services c
 COLUMNS = ("id", *FIELDS, *TRANSLATED, *TOLD)
 
 MAX_BYTES = 1_000_000
-MAX_LINES = 500  # each is checked by some ten statements
+MAX_LINES = 500  # each is checked by some ten statements, before anything is locked
 AT_ONCE = 200  # rows of one query
 
 _DELIMITERS = ",;\t"  # Excel writes what the country it runs in is used to

@@ -29,7 +29,8 @@ from coupons.campaign_file import (
     written,
 )
 from coupons.campaigns import Campaign
-from coupons.planning import Fate, Plan, carry_out, plan
+from coupons.importing import carry_out
+from coupons.planning import Fate, Plan, plan
 from events.staff_lists import StaffAdmin
 
 
@@ -134,7 +135,7 @@ class CampaignFiles(StaffAdmin[Campaign]):
 
 
 def _shown(found: Plan, form: FileForm) -> dict[str, Any]:
-    changing = [row for row in found.rows if row.fate != Fate.UNCHANGED]
+    changing = found.changing
     return {
         "plan": found,
         "changing": changing,

@@ -1,4 +1,4 @@
-"""Campaigns from a file: planned as a whole, shown, and then made and changed all or not at all.
+"""Campaigns from a file: what would become of each line. `coupons.importing` carries it out.
 
 A line with an id is that campaign, made where there is none; one without is the campaign of its
 name. So the same file can be brought in again: what is so already is left alone. No line starts or
@@ -10,15 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.contrib.admin.utils import construct_change_message
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import transaction
 from django.db.models import Q
 from django.forms.models import model_to_dict
 from django.utils import timezone
@@ -28,7 +24,6 @@ from uuid_utils.compat import uuid7
 from coupons.campaign_file import FIELDS, MOMENTS, TRANSLATED, Line, translation_of
 from coupons.campaign_form import TranslatedForm, translation_fields
 from coupons.campaigns import Audience, Campaign, CampaignStatus
-from coupons.locking import lock_campaigns
 from coupons.translations import TEXTS
 
 # ISO 8601 besides, with or without its distance from UTC: never a day before a month.
@@ -36,6 +31,9 @@ _MOMENT_FORMATS = ["%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/
 
 # What an empty cell stands for, where a campaign must have something.
 _DEFAULTED = {"audience": Audience.ALL.value, "time_zone": "UTC", "min_spend": 0}
+
+
+State: TypeAlias = dict[str, Any]
 
 
 class Fate(StrEnum):
@@ -81,6 +79,12 @@ class Plan:
 
     rows: list[Planned] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    states: dict[UUID, State] = field(default_factory=dict)  # of the campaigns it was made for
+
+    @property
+    def changing(self) -> list[Planned]:
+        """The lines that something comes of."""
+        return [row for row in self.rows if row.fate != Fate.UNCHANGED]
 
     def count(self, fate: Fate) -> int:
         """Return how many lines come to this."""
@@ -109,42 +113,29 @@ class CampaignForm(TranslatedForm):
 
 def plan(lines: Sequence[Line]) -> Plan:
     """Return what would become of a file. Nothing is written."""
-    return _plan(lines, list(Campaign.objects.filter(_named_in(lines))))
-
-
-@transaction.atomic
-def carry_out(lines: Sequence[Line], *, by: Any) -> Plan:
-    """Make and change the campaigns of a file, where it has no problem, and put it on record.
-
-    The plan that is returned says what was done: nothing, where it has problems. `by` is the member
-    of staff whose doing it is.
-    """
-    _wait_for_other_files()
-    made = _plan(lines, lock_campaigns(_named_in(lines)))
-    for row in made.rows if not made.problems else ():
-        if row.fate != Fate.UNCHANGED:
-            _save(row, by)
+    campaigns = list(Campaign.objects.filter(named_in(lines)))
+    # Before anything else: a form writes into the campaign that it checks.
+    made = Plan(states={campaign.pk: state_of(campaign) for campaign in campaigns})
+    known = _Known(campaigns)
+    for line in lines:
+        try:
+            campaign = known.campaign_of(line)
+            _refuse_status(line, campaign)
+            made.rows.append(_planned(line, campaign))
+        except ValidationError as error:
+            made.problems += _problems(line, error)
     return made
 
 
-def _wait_for_other_files() -> None:
-    """Let two files that bring the same new campaign in at once bring it in once."""
-    ContentType.objects.select_for_update(no_key=True).get(
-        pk=ContentType.objects.get_for_model(Campaign).pk
-    )
+def state_of(campaign: Campaign) -> State:
+    """Return what a plan is made for: not how much is issued, but whether anything is."""
+    values = {f.attname: getattr(campaign, f.attname) for f in Campaign._meta.concrete_fields}
+    values["issued_count"] = bool(campaign.issued_count)  # from the first on, the benefit stays
+    return values
 
 
-def _save(row: Planned, by: Any) -> None:
-    is_new = row.fate == Fate.NEW
-    campaign = row.form.save()
-    # In the words of the admin's form: `running.edits_of_when_and_for_whom` reads them.
-    form: Any = row.form
-    message: Any = construct_change_message(form, [], is_new)
-    rows: Any = [campaign]
-    LogEntry.objects.log_actions(by.pk, rows, ADDITION if is_new else CHANGE, message)
-
-
-def _named_in(lines: Iterable[Line]) -> Q:
+def named_in(lines: Iterable[Line]) -> Q:
+    """Return the condition of the campaigns that a file may be about."""
     ids = {pk for line in lines if (pk := _id_of(line))}
     names = {line.values.get("name", "").strip() for line in lines if not _id_of(line)}
     # PostgreSQL has no text with a NUL in it, and refuses to look for one.
@@ -156,18 +147,6 @@ def _id_of(line: Line) -> UUID | None:
         return UUID(line.values["id"]) if line.values.get("id") else None
     except ValueError:
         return None
-
-
-def _plan(lines: Sequence[Line], campaigns: Sequence[Campaign]) -> Plan:
-    made, known = Plan(), _Known(campaigns)
-    for line in lines:
-        try:
-            campaign = known.campaign_of(line)
-            _refuse_status(line, campaign)
-            made.rows.append(_planned(line, campaign))
-        except ValidationError as error:
-            made.problems += _problems(line, error)
-    return made
 
 
 class _Known:

@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import translation
 
 from coupons.campaign_file import MAX_BYTES, Line, UnreadableFile, read
-from coupons.planning import Fate, Plan, Problem, carry_out, plan
+from coupons.importing import carry_out
+from coupons.planning import Fate, Plan, Problem, plan
 from events.management.telling import write_json
 from events.management.usage import USAGE_ERROR
 
