@@ -23,16 +23,17 @@ ATTEMPTS = 3  # a campaign changes rarely enough that a second is one too many
 _WRITTEN = (*FIELDS, "translations")
 
 
-def carry_out(lines: Sequence[Line], *, by: Any) -> Plan:
+def carry_out(lines: Sequence[Line], *, by: Any, shown: str | None = None) -> Plan:
     """Make and change the campaigns of a file, where it has no problem, and put it on record.
 
-    The plan that is returned says what was done: nothing, where it has problems. `by` is the member
-    of staff whose doing it is.
+    The plan that is returned says what was done: nothing, where it has problems, or is not the one
+    that was `shown`, by its digest. `by` is the member of staff whose doing it is.
     """
     made = Plan()
     for _attempt in range(ATTEMPTS):
         made = plan(lines)
-        if made.problems or not made.changing or _is_written(made, lines, by):
+        made.is_another = bool(made.changing) and shown not in {None, made.digest}
+        if made.problems or made.is_another or not made.changing or _is_written(made, lines, by):
             return made
     sentence = _("Somebody else is changing these campaigns. Import the file again.")
     problem = Problem(line=made.changing[0].line, column="", code="changing", sentence=sentence)

@@ -5,11 +5,13 @@ name. So the same file can be brought in again: what is so already is left alone
 stops a campaign: new ones are drafts.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
@@ -21,7 +23,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from coupons.campaign_file import FIELDS, MOMENTS, TRANSLATED, Line, translation_of
+from coupons.campaign_file import FIELDS, MOMENTS, TRANSLATED, Line, translation_of, value_of
 from coupons.campaign_form import TranslatedForm, translation_fields
 from coupons.campaigns import Audience, Campaign, CampaignStatus
 from coupons.translations import TEXTS
@@ -55,12 +57,22 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of a column, in the words of the file."""
+
+    column: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """A line that can be taken."""
 
     line: int
     form: "CampaignForm"
     fate: Fate
+    changes: Sequence[Change] = ()  # of a new campaign: what it has
 
     @property
     def campaign(self) -> Campaign:
@@ -79,12 +91,20 @@ class Plan:
 
     rows: list[Planned] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    is_another: bool = False  # than the one that was shown, so that nothing was done
     states: dict[UUID, State] = field(default_factory=dict)  # of the campaigns it was made for
 
     @property
     def changing(self) -> list[Planned]:
         """The lines that something comes of."""
         return [row for row in self.rows if row.fate != Fate.UNCHANGED]
+
+    @property
+    def digest(self) -> str:
+        """What tells it from other plans: which lines change what, from what, to what."""
+        rows = [[row.line, row.fate, *map(astuple, row.changes)] for row in self.changing]
+        told = [sorted(map(str, self.states)), rows]  # the campaigns, and what they become
+        return sha256(json.dumps(told).encode()).hexdigest()
 
     def count(self, fate: Fate) -> int:
         """Return how many lines come to this."""
@@ -214,9 +234,23 @@ def _planned(line: Line, campaign: Campaign) -> Planned:
         form = CampaignForm(_data(line.values, campaign), instance=campaign)
         if not is_new and not form.has_changed():
             return Planned(line=line.number, form=form, fate=Fate.UNCHANGED)
+        columns = (*FIELDS, *TRANSLATED) if is_new else form.changed_data
+        before = {} if is_new else {name: value_of(campaign, name) for name in columns}
         if not form.is_valid():
             raise ValidationError(form.errors.as_data())
-    return Planned(line=line.number, form=form, fate=Fate.NEW if is_new else Fate.CHANGED)
+    fate = Fate.NEW if is_new else Fate.CHANGED
+    changes = list(_changes(before, campaign, columns))
+    return Planned(line=line.number, form=form, fate=fate, changes=changes)
+
+
+def _changes(
+    before: Mapping[str, str], campaign: Campaign, columns: Iterable[str]
+) -> Iterator[Change]:
+    """Yield what becomes of the columns. A new campaign has only those that are not empty."""
+    for name in columns:
+        old, new = before.get(name, ""), value_of(campaign, name)
+        if old or new:
+            yield Change(column=name, old=old, new=new)
 
 
 def _data(values: Mapping[str, str], campaign: Campaign) -> dict[str, Any]:

@@ -540,12 +540,16 @@ def test_the_commands_write_and_read_the_same_file(tmp_path: Path, clerk: User) 
     assert run("export_campaigns", path) == f"3 campaigns are in {path}.\n"
     assert run("export_campaigns", "-").encode() == path.read_bytes() == exported()
     Campaign.objects.filter(name="Half").update(name="Changed since")
-    assert "changed, name" in run("import_campaigns", path, "--dry-run")
+    told = run("import_campaigns", path, "--dry-run")
+    assert "changed, name 'Changed since' → 'Half'" in told
     told = run("import_campaigns", path, "--by", "Clerk@example.com", "--json")
 
     document = json.loads(told)
     assert [document[fate] for fate in Fate] == [0, 1, 2]
     assert [row["changed"] for row in document["campaigns"]] == [[], [], ["name"]]
+    assert document["campaigns"][2]["changes"] == [
+        {"column": "name", "old": "Changed since", "new": "Half"}
+    ]
     assert Campaign.objects.filter(name="Half").exists()
     assert LogEntry.objects.get().user == clerk
 
@@ -643,9 +647,10 @@ def test_a_file_is_shown_first_and_then_brought_in(staff: Client) -> None:
     looked = staff.post(reverse(IMPORT), upload(content))
     html = looked.content.decode()
     assert "made, as a draft" in html
-    assert "<code>stock</code>" in html
+    assert "<code>stock</code>: <del>5</del> → <ins>9</ins>" in html
     assert Campaign.objects.count() == 2
     confirmed = {"content": looked.context["content"], "confirmed": "1"}
+    confirmed["digest"] = looked.context["plan"].digest
     done = staff.post(reverse(IMPORT), confirmed, follow=True)
     again = staff.post(reverse(IMPORT), confirmed, follow=True)
 
@@ -653,6 +658,27 @@ def test_a_file_is_shown_first_and_then_brought_in(staff: Client) -> None:
     assert "0 made, 0 changed, 3 as they were." in again.content.decode()
     old.refresh_from_db()
     assert (old.stock, Campaign.objects.count(), LogEntry.objects.count()) == (9, 3, 2)
+
+
+@pytest.mark.parametrize("digest", [True, False])
+def test_what_changed_since_it_was_shown_is_shown_again(staff: Client, digest: bool) -> None:
+    campaign = make_campaign(stock=5)
+    looked = staff.post(reverse(IMPORT), upload(file_of({"id": str(campaign.pk), "stock": "9"})))
+    confirmed = {"content": looked.context["content"], "confirmed": "1"}
+    if digest:
+        confirmed["digest"] = looked.context["plan"].digest
+        assert f'value="{confirmed["digest"]}"' in looked.content.decode()
+        Campaign.objects.update(stock=7)
+
+    again = staff.post(reverse(IMPORT), confirmed)
+
+    html = again.content.decode()
+    assert "Nothing was done: campaigns changed since you looked." in html
+    assert f"<del>{7 if digest else 5}</del> → <ins>9</ins>" in html
+    assert Campaign.objects.get().stock == (7 if digest else 5)
+    confirmed["digest"] = again.context["plan"].digest
+    assert staff.post(reverse(IMPORT), confirmed).status_code == 302
+    assert Campaign.objects.get().stock == 9
 
 
 def test_the_page_lists_what_is_wrong_and_offers_no_import(staff: Client) -> None:
