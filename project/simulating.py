@@ -38,9 +38,14 @@ class Simulation:
     reward: RewardOutlook  # of whoever invited them
 
 
-def find_account(wanted: str) -> UUID | None:
-    """Return whose e-mail address, account id, referral code or coupon code this is, or None."""
+def find_account(wanted: str, *, by_address: bool = True) -> UUID | None:
+    """Return whose e-mail address, account id, referral code or coupon code this is, or None.
+
+    Former addresses lead to anonymised accounts: `by_address` is for those who may see accounts.
+    """
     wanted = wanted.strip()
+    if "@" in wanted and not by_address:
+        return None
     if "@" in wanted:
         try:
             return UUID(find_person(wanted).key)

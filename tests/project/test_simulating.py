@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
@@ -436,6 +437,28 @@ def test_campaigns_and_accounts_lead_there(staff: Client) -> None:
         assert f'href="{place}"' in staff.get(page).content.decode(), page
     asking = staff.get(reverse("simulate"), {"campaign": str(campaign.pk)}).content.decode()
     assert f'value="{campaign.pk}" selected' in asking
+
+
+def test_who_may_not_see_accounts_finds_nobody_by_address(client: Client) -> None:
+    clerk = User.objects.create_user("clerk@example.com", "pw", is_staff=True)
+    rights = ["view_campaign", "view_issuedecision", "view_rewarddecision"]
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    client.force_login(clerk)
+    person, place = newcomer(), reverse("simulate")
+
+    known, unknown = (
+        client.post(place, {"wanted": wanted}).context["form"].errors["wanted"]
+        for wanted in (person.email, "nobody@example.com")
+    )
+
+    assert (
+        known
+        == unknown
+        == ["You may not look people up by address. Ask for the account id or a code."]
+    )
+    assert "E-mail address" not in client.get(place).content.decode()
+    for wanted in (str(person.pk), person.referral_code):
+        assert client.post(place, {"wanted": wanted}).status_code == 302, wanted
 
 
 def test_the_page_says_what_it_cannot_find(staff: Client) -> None:
