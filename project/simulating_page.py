@@ -26,6 +26,7 @@ from project.support import page_of_staff
 RIGHTS = ("coupons.view_campaign", "coupons.view_issuedecision", "points.view_rewarddecision")
 
 
+LISTED = 200  # campaigns to choose from
 _BY_ADDRESS = gettext_lazy("E-mail address, account id, referral code or coupon code")
 
 
@@ -51,7 +52,14 @@ class SimulationForm(forms.Form):
         if by_address:
             self.fields["wanted"].label = _BY_ADDRESS
         every = _("All that run, or ran when the person registered")
-        self.fields["campaign"].choices = [("", every), *campaign_names().items()]  # type: ignore[attr-defined]
+        names = campaign_names(limit=LISTED + 1)
+        if len(names) > LISTED:
+            names = dict(list(names.items())[:LISTED])
+            self.fields["campaign"].help_text = _(
+                "Not all are listed. Ask about others from their own pages."
+            )
+        names |= _name_of(self["campaign"].value())
+        self.fields["campaign"].choices = [("", every), *names.items()]  # type: ignore[attr-defined]
 
 
 @page_of_staff(*RIGHTS)
@@ -87,6 +95,14 @@ def person(request: HttpRequest, user_id: UUID) -> HttpResponse:
         "every": _place(user_id, None, afresh) if campaign_id else None,
     }
     return render(request, "project/simulation.html", context)
+
+
+def _name_of(campaign_id: Any) -> dict[UUID, str]:
+    """Return the campaign that the address or the form names, also where it is not listed."""
+    try:
+        return campaign_names([UUID(str(campaign_id))])
+    except ValueError:
+        return {}
 
 
 def _not_found(wanted: str, by_address: bool) -> str:

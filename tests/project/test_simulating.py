@@ -296,6 +296,34 @@ def test_without_a_campaign_all_are_asked_that_run_or_ran_then() -> None:
     assert {each.campaign.pk for each in simulated(person).coupons} == running | {ended_since.pk}
 
 
+def test_campaigns_that_decide_registrations_come_first_and_what_is_cut_is_told(
+    monkeypatch: pytest.MonkeyPatch, staff: Client
+) -> None:
+    monkeypatch.setattr("coupons.simulating.MAX_CAMPAIGNS", 2)
+    person = newcomer()
+    welcome = make_campaign(starts_at=timezone.now() - 30 * DAY)
+    for _ in range(3):  # drafts when the person registered, and ended since: nobody asks these
+        other = make_campaign(status="draft")
+        other.status = "ended"
+        Campaign.objects.filter(pk=other.pk).update(status="ended")
+        other.status_changes.create(status="ended", changed_at=timezone.now() + DAY)
+    by_staff = make_campaign(trigger="manual")
+
+    whole = simulated(person)
+    assert ([each.campaign for each in whole.coupons], whole.are_more) == (
+        [welcome, by_staff],
+        False,
+    )
+    make_campaign(trigger="manual")
+    cut = simulated(person)
+    assert (cut.coupons[0].campaign, len(cut.coupons), cut.are_more) == (welcome, 2, True)
+    assert "There are more campaigns" in run("--user", str(person.pk))
+    told = staff.get(reverse("simulate-person", args=[person.pk])).content.decode()
+    assert "There are more campaigns" in told
+    [named] = simulated(person, campaign_id=other.pk).coupons
+    assert named.campaign == other
+
+
 # --- Nothing is written ---------------------------------------------------------------------------
 
 
@@ -459,6 +487,23 @@ def test_who_may_not_see_accounts_finds_nobody_by_address(client: Client) -> Non
     assert "E-mail address" not in client.get(place).content.decode()
     for wanted in (str(person.pk), person.referral_code):
         assert client.post(place, {"wanted": wanted}).status_code == 302, wanted
+
+
+def test_the_campaign_of_the_address_may_be_chosen_also_where_not_all_are_listed(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("project.simulating_page.LISTED", 1)
+    named = make_campaign(trigger="manual")
+    welcome = make_campaign(starts_at=timezone.now() - 9 * DAY)
+    make_campaign(trigger="manual")
+
+    asking = staff.get(reverse("simulate"), {"campaign": str(named.pk)})
+
+    listed = [value for value, _name in asking.context["form"].fields["campaign"].choices]
+    assert listed == ["", welcome.pk, named.pk]
+    assert "Not all are listed." in asking.content.decode()
+    given = {"wanted": str(newcomer().pk), "campaign": str(named.pk)}
+    assert staff.post(reverse("simulate"), given).status_code == 302
 
 
 def test_the_page_says_what_it_cannot_find(staff: Client) -> None:
