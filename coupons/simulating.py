@@ -162,7 +162,7 @@ def _steps(
     for part in (
         lambda: [] if moment.afresh else [put(_UNDECIDED, decision)],
         lambda: _rules(campaign, person, moment, now),
-        lambda: [put(_IN_STOCK, campaign)],
+        lambda: [put(_IN_STOCK, _Stock(campaign, moment.afresh and _holds_one(decision)))],
     ):
         for step in part():
             yield step
@@ -193,8 +193,20 @@ def _refusal(campaign: Campaign) -> Refused | None:
     return None
 
 
-def _sold_out(campaign: Campaign) -> Verdict | None:
-    if left_of(campaign, 1):
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """What a campaign has left, and whether the person holds one of it, which is taken as left."""
+
+    campaign: Campaign
+    gives_back: bool
+
+
+def _holds_one(decision: IssueDecision | None) -> bool:
+    return decision is not None and decision.outcome == Outcome.ISSUED
+
+
+def _sold_out(stock: _Stock) -> Verdict | None:
+    if stock.gives_back or left_of(stock.campaign, 1) > 0:
         return None
     return Verdict(Outcome.SKIPPED, DecisionReason.SOLD_OUT)
 
@@ -207,4 +219,4 @@ _UNDECIDED: Rule[IssueDecision | None, IssueDecision] = Rule(
 _BY_STAFF: Rule[Campaign, Refused] = Rule(
     "issued_by_staff", _("Staff can issue its coupons now."), _refusal
 )
-_IN_STOCK: Rule[Campaign, Verdict] = Rule("in_stock", _("There is stock left."), _sold_out)
+_IN_STOCK: Rule[_Stock, Verdict] = Rule("in_stock", _("There is stock left."), _sold_out)

@@ -220,6 +220,20 @@ def test_what_was_decided_stays_unless_it_is_asked_afresh() -> None:
     assert outlook.decision == coupon.decision
 
 
+def test_afresh_the_persons_own_coupon_and_reward_take_no_place() -> None:
+    campaign = make_campaign(stock=1, issued_count=1)
+    inviter = make_person()
+    person, other = newcomer(inviter), newcomer(inviter)
+    make_coupon(campaign, person)
+    rule = make_rule(cap_total=1, cap_per_period=1, period_days=7)
+    make_reward_decision(inviter, person, rule=rule)
+
+    assert answer(campaign, person, afresh=True) == ("issued", "", "in_stock")
+    assert reward(person, afresh=True) == ("granted", "", "due")
+    assert answer(campaign, other, afresh=True) == ("skipped", "sold_out", "in_stock")
+    assert reward(other, afresh=True) == ("skipped", "cap_total", "within_caps")
+
+
 def test_a_campaign_that_began_later_is_for_those_who_register_afresh() -> None:
     person = newcomer()
     EventRow.objects.update(occurred_at=timezone.now() - 30 * DAY)
