@@ -31,7 +31,7 @@ TOLD = ("status", "issued_count")  # to read: buttons and the issuing services c
 COLUMNS = ("id", *FIELDS, *TRANSLATED, *TOLD)
 
 MAX_BYTES = 1_000_000
-MAX_LINES = 500  # each is checked by some ten statements
+MAX_LINES = 500  # each is checked by some ten statements, before anything is locked
 AT_ONCE = 200  # rows of one query
 
 _DELIMITERS = ",;\t"  # Excel writes what the country it runs in is used to
@@ -70,6 +70,16 @@ def translation_of(campaign: Campaign, column: str) -> str:
     return str(campaign.translations.get(language, {}).get(text, ""))
 
 
+def value_of(campaign: Campaign, column: str) -> str:
+    """Return what a campaign has in a column, as a text; empty where it has nothing."""
+    if column in TRANSLATED:
+        return translation_of(campaign, column)
+    value = getattr(campaign, column)
+    if isinstance(value, datetime):
+        return value.astimezone(ZoneInfo(campaign.time_zone)).isoformat()
+    return "" if value is None else str(value)
+
+
 def every_campaign() -> Iterator[Campaign]:
     """Yield all campaigns in the order in which they were made, some at a time."""
     campaigns = Campaign.objects.order_by("pk")
@@ -102,12 +112,7 @@ class _Echo:
 
 
 def _cell(campaign: Campaign, name: str) -> str:
-    if name in TRANSLATED:
-        return safe_cell(translation_of(campaign, name))
-    value = getattr(campaign, name)
-    if isinstance(value, datetime):
-        return value.astimezone(ZoneInfo(campaign.time_zone)).isoformat()
-    return "" if value is None else safe_cell(str(value))
+    return safe_cell(value_of(campaign, name))
 
 
 def _text(content: bytes) -> str:

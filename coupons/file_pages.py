@@ -29,7 +29,8 @@ from coupons.campaign_file import (
     written,
 )
 from coupons.campaigns import Campaign
-from coupons.planning import Fate, Plan, carry_out, plan
+from coupons.importing import carry_out
+from coupons.planning import Fate, Plan, plan
 from events.staff_lists import StaffAdmin
 
 
@@ -112,8 +113,12 @@ class CampaignFiles(StaffAdmin[Campaign]):
         if not form.is_valid():
             return self._import_page(request, form=form)
         is_confirmed = "confirmed" in request.POST
-        found = carry_out(form.lines, by=request.user) if is_confirmed else plan(form.lines)
-        if found.problems or not is_confirmed:
+        if is_confirmed:
+            shown = request.POST.get("digest", "")
+            found = carry_out(form.lines, by=request.user, shown=shown)
+        else:
+            found = plan(form.lines)
+        if found.problems or found.is_another or not is_confirmed:
             return self._import_page(request, form=form, **_shown(found, form))
         self.message_user(request, _done(found), messages.SUCCESS)
         return HttpResponseRedirect(reverse("admin:coupons_campaign_changelist"))
@@ -134,7 +139,7 @@ class CampaignFiles(StaffAdmin[Campaign]):
 
 
 def _shown(found: Plan, form: FileForm) -> dict[str, Any]:
-    changing = [row for row in found.rows if row.fate != Fate.UNCHANGED]
+    changing = found.changing
     return {
         "plan": found,
         "changing": changing,

@@ -1,34 +1,31 @@
-"""Campaigns from a file: planned as a whole, shown, and then made and changed all or not at all.
+"""Campaigns from a file: what would become of each line. `coupons.importing` carries it out.
 
 A line with an id is that campaign, made where there is none; one without is the campaign of its
 name. So the same file can be brought in again: what is so already is left alone. No line starts or
 stops a campaign: new ones are drafts.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from enum import StrEnum
-from typing import Any, ClassVar
+from hashlib import sha256
+from typing import Any, ClassVar, TypeAlias
 from uuid import UUID
 from zoneinfo import ZoneInfo, available_timezones
 
-from django.contrib.admin.models import ADDITION, CHANGE, LogEntry
-from django.contrib.admin.utils import construct_change_message
-from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
-from django.db import transaction
 from django.db.models import Q
 from django.forms.models import model_to_dict
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from uuid_utils.compat import uuid7
 
-from coupons.campaign_file import FIELDS, MOMENTS, TRANSLATED, Line, translation_of
+from coupons.campaign_file import FIELDS, MOMENTS, TRANSLATED, Line, translation_of, value_of
 from coupons.campaign_form import TranslatedForm, translation_fields
 from coupons.campaigns import Audience, Campaign, CampaignStatus
-from coupons.locking import lock_campaigns
 from coupons.translations import TEXTS
 
 # ISO 8601 besides, with or without its distance from UTC: never a day before a month.
@@ -36,6 +33,9 @@ _MOMENT_FORMATS = ["%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M:%S", "%Y/%m/%d %H:%M", "%Y/
 
 # What an empty cell stands for, where a campaign must have something.
 _DEFAULTED = {"audience": Audience.ALL.value, "time_zone": "UTC", "min_spend": 0}
+
+
+State: TypeAlias = dict[str, Any]
 
 
 class Fate(StrEnum):
@@ -57,12 +57,22 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """What becomes of a column, in the words of the file."""
+
+    column: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """A line that can be taken."""
 
     line: int
     form: "CampaignForm"
     fate: Fate
+    changes: Sequence[Change] = ()  # of a new campaign: what it has
 
     @property
     def campaign(self) -> Campaign:
@@ -81,6 +91,20 @@ class Plan:
 
     rows: list[Planned] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
+    is_another: bool = False  # than the one that was shown, so that nothing was done
+    states: dict[UUID, State] = field(default_factory=dict)  # of the campaigns it was made for
+
+    @property
+    def changing(self) -> list[Planned]:
+        """The lines that something comes of."""
+        return [row for row in self.rows if row.fate != Fate.UNCHANGED]
+
+    @property
+    def digest(self) -> str:
+        """What tells it from other plans: which lines change what, from what, to what."""
+        rows = [[row.line, row.fate, *map(astuple, row.changes)] for row in self.changing]
+        told = [sorted(map(str, self.states)), rows]  # the campaigns, and what they become
+        return sha256(json.dumps(told).encode()).hexdigest()
 
     def count(self, fate: Fate) -> int:
         """Return how many lines come to this."""
@@ -109,42 +133,29 @@ class CampaignForm(TranslatedForm):
 
 def plan(lines: Sequence[Line]) -> Plan:
     """Return what would become of a file. Nothing is written."""
-    return _plan(lines, list(Campaign.objects.filter(_named_in(lines))))
-
-
-@transaction.atomic
-def carry_out(lines: Sequence[Line], *, by: Any) -> Plan:
-    """Make and change the campaigns of a file, where it has no problem, and put it on record.
-
-    The plan that is returned says what was done: nothing, where it has problems. `by` is the member
-    of staff whose doing it is.
-    """
-    _wait_for_other_files()
-    made = _plan(lines, lock_campaigns(_named_in(lines)))
-    for row in made.rows if not made.problems else ():
-        if row.fate != Fate.UNCHANGED:
-            _save(row, by)
+    campaigns = list(Campaign.objects.filter(named_in(lines)))
+    # Before anything else: a form writes into the campaign that it checks.
+    made = Plan(states={campaign.pk: state_of(campaign) for campaign in campaigns})
+    known = _Known(campaigns)
+    for line in lines:
+        try:
+            campaign = known.campaign_of(line)
+            _refuse_status(line, campaign)
+            made.rows.append(_planned(line, campaign))
+        except ValidationError as error:
+            made.problems += _problems(line, error)
     return made
 
 
-def _wait_for_other_files() -> None:
-    """Let two files that bring the same new campaign in at once bring it in once."""
-    ContentType.objects.select_for_update(no_key=True).get(
-        pk=ContentType.objects.get_for_model(Campaign).pk
-    )
+def state_of(campaign: Campaign) -> State:
+    """Return what a plan is made for: not how much is issued, but whether anything is."""
+    values = {f.attname: getattr(campaign, f.attname) for f in Campaign._meta.concrete_fields}
+    values["issued_count"] = bool(campaign.issued_count)  # from the first on, the benefit stays
+    return values
 
 
-def _save(row: Planned, by: Any) -> None:
-    is_new = row.fate == Fate.NEW
-    campaign = row.form.save()
-    # In the words of the admin's form: `running.edits_of_when_and_for_whom` reads them.
-    form: Any = row.form
-    message: Any = construct_change_message(form, [], is_new)
-    rows: Any = [campaign]
-    LogEntry.objects.log_actions(by.pk, rows, ADDITION if is_new else CHANGE, message)
-
-
-def _named_in(lines: Iterable[Line]) -> Q:
+def named_in(lines: Iterable[Line]) -> Q:
+    """Return the condition of the campaigns that a file may be about."""
     ids = {pk for line in lines if (pk := _id_of(line))}
     names = {line.values.get("name", "").strip() for line in lines if not _id_of(line)}
     # PostgreSQL has no text with a NUL in it, and refuses to look for one.
@@ -156,18 +167,6 @@ def _id_of(line: Line) -> UUID | None:
         return UUID(line.values["id"]) if line.values.get("id") else None
     except ValueError:
         return None
-
-
-def _plan(lines: Sequence[Line], campaigns: Sequence[Campaign]) -> Plan:
-    made, known = Plan(), _Known(campaigns)
-    for line in lines:
-        try:
-            campaign = known.campaign_of(line)
-            _refuse_status(line, campaign)
-            made.rows.append(_planned(line, campaign))
-        except ValidationError as error:
-            made.problems += _problems(line, error)
-    return made
 
 
 class _Known:
@@ -235,9 +234,23 @@ def _planned(line: Line, campaign: Campaign) -> Planned:
         form = CampaignForm(_data(line.values, campaign), instance=campaign)
         if not is_new and not form.has_changed():
             return Planned(line=line.number, form=form, fate=Fate.UNCHANGED)
+        columns = (*FIELDS, *TRANSLATED) if is_new else form.changed_data
+        before = {} if is_new else {name: value_of(campaign, name) for name in columns}
         if not form.is_valid():
             raise ValidationError(form.errors.as_data())
-    return Planned(line=line.number, form=form, fate=Fate.NEW if is_new else Fate.CHANGED)
+    fate = Fate.NEW if is_new else Fate.CHANGED
+    changes = list(_changes(before, campaign, columns))
+    return Planned(line=line.number, form=form, fate=fate, changes=changes)
+
+
+def _changes(
+    before: Mapping[str, str], campaign: Campaign, columns: Iterable[str]
+) -> Iterator[Change]:
+    """Yield what becomes of the columns. A new campaign has only those that are not empty."""
+    for name in columns:
+        old, new = before.get(name, ""), value_of(campaign, name)
+        if old or new:
+            yield Change(column=name, old=old, new=new)
 
 
 def _data(values: Mapping[str, str], campaign: Campaign) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, Q, QuerySet, When
 from django.utils import timezone
 
 import codes
@@ -64,8 +64,13 @@ def coupon_card(coupon_id: UUID) -> CouponCard | None:
 
 
 def campaign_names(campaign_ids: Collection[UUID] = (), *, limit: int = 200) -> dict[UUID, str]:
-    """Return the names of these campaigns, or of those that begin last."""
-    campaigns = Campaign.objects.filter(pk__in=campaign_ids) if campaign_ids else Campaign.objects
+    """Return the names of these campaigns, or of those that begin last.
+
+    Before others come those that decide registrations.
+    """
+    chosen = Q(pk__in=campaign_ids) if campaign_ids else Q()
+    by_staff = Case(When(trigger=Trigger.REGISTRATION, then=0), default=1)
+    campaigns = Campaign.objects.filter(chosen).order_by(by_staff, "-starts_at", "-pk")
     return dict(campaigns.values_list("pk", "name")[:limit])
 
 

@@ -9,13 +9,14 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, When
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django_stubs_ext import StrOrPromise
 
 from coupons.bulk_issuing import require_running
-from coupons.campaigns import Campaign, CampaignStatus, Trigger
+from coupons.campaigns import Campaign, CampaignStatus, CampaignStatusChange, Trigger
 from coupons.eligibility import case_by_staff, case_of_registration, people_by_id
 from coupons.issuing import left_of
 from coupons.locking import may_decide_registrations
@@ -25,6 +26,7 @@ from coupons.rules import BY_STAFF, ISSUE, ON_REGISTRATION, NotRunning, Person, 
 from rulebook import Rule, Step, put, walk
 
 MAX_CAMPAIGNS = 50
+_BEGUN = (CampaignStatus.ACTIVE, CampaignStatus.PAUSED)
 
 Answer: TypeAlias = Verdict | NotRunning | IssueDecision | Refused
 
@@ -87,14 +89,19 @@ class Outlook:
         return self.answer if isinstance(self.answer, IssueDecision) else None
 
 
-def outlooks(*, user_id: UUID, moment: Moment, campaign_id: UUID | None = None) -> list[Outlook]:
+def outlooks(
+    *, user_id: UUID, moment: Moment, campaign_id: UUID | None = None
+) -> tuple[list[Outlook], bool]:
     """Return what a campaign would decide about a person, or each that runs or ran at the moment.
 
+    Also returns whether there are more than MAX_CAMPAIGNS, which are not asked. Campaigns that
+    decide registrations come first.
     Call it for an account that exists. The number of queries does not grow with that of campaigns.
     """
     now = timezone.now()
-    campaigns = list(_campaigns(campaign_id, moment.at, now)[:MAX_CAMPAIGNS])
-    decisions = {} if moment.afresh else _decisions(user_id, campaigns)
+    found = list(_campaigns(campaign_id, moment.at, now)[: MAX_CAMPAIGNS + 1])
+    campaigns = found[:MAX_CAMPAIGNS]
+    decisions = _decisions(user_id, campaigns)
     person = people_by_id([user_id])[user_id]
     asked = [
         Outlook(
@@ -103,20 +110,38 @@ def outlooks(*, user_id: UUID, moment: Moment, campaign_id: UUID | None = None) 
         )
         for campaign in campaigns
     ]
-    return [each for each in asked if campaign_id or _is_of_interest(each, now)]
+    of_interest = [each for each in asked if campaign_id or _is_of_interest(each, now)]
+    return of_interest, len(found) > MAX_CAMPAIGNS
 
 
 def _campaigns(campaign_id: UUID | None, at: datetime, now: datetime) -> QuerySet[Campaign]:
-    begun = Q(status__in=[CampaignStatus.ACTIVE, CampaignStatus.PAUSED])
+    begun = Q(status__in=_BEGUN)
     runs = begun & (Q(ends_at__isnull=True) | Q(ends_at__gt=now))
-    chosen = Q(pk=campaign_id) if campaign_id else runs | may_decide_registrations(at, at)
-    return Campaign.objects.filter(chosen).prefetch_related("status_changes")
+    ran = may_decide_registrations(at, at) & (begun | Q(status_then__in=_BEGUN))
+    campaigns = Campaign.objects.alias(status_then=_status_at(at)).filter(
+        Q(pk=campaign_id) if campaign_id else runs | ran
+    )
+    on_registration = Q(trigger=Trigger.REGISTRATION)
+    ordered = campaigns.order_by(_first(on_registration), _first(runs), "-starts_at", "-pk")
+    return ordered.prefetch_related("status_changes")
+
+
+def _status_at(at: datetime) -> Coalesce:
+    """Return the expression of what `Campaign.status_at` tells, where the history is whole."""
+    changes = CampaignStatusChange.objects.filter(campaign=OuterRef("pk")).values("status")
+    latest = changes.filter(changed_at__lte=at).order_by("-changed_at", "-pk")
+    return Coalesce(Subquery(latest[:1]), Subquery(changes.order_by("changed_at", "pk")[:1]))
+
+
+def _first(which: Q) -> Case:
+    """Return the expression that brings these to the beginning."""
+    return Case(When(which, then=0), default=1)
 
 
 def _is_of_interest(outlook: Outlook, now: datetime) -> bool:
     """Tell it from a campaign that neither runs nor ran then: the query finds some of these."""
     campaign = outlook.campaign
-    has_begun = campaign.status in {CampaignStatus.ACTIVE, CampaignStatus.PAUSED}
+    has_begun = campaign.status in _BEGUN
     runs = has_begun and (campaign.ends_at is None or campaign.ends_at > now)
     return runs or not isinstance(outlook.answer, NotRunning)
 
@@ -137,7 +162,7 @@ def _steps(
     for part in (
         lambda: [] if moment.afresh else [put(_UNDECIDED, decision)],
         lambda: _rules(campaign, person, moment, now),
-        lambda: [put(_IN_STOCK, campaign)],
+        lambda: [put(_IN_STOCK, _Stock(campaign, moment.afresh and _holds_one(decision)))],
     ):
         for step in part():
             yield step
@@ -168,8 +193,20 @@ def _refusal(campaign: Campaign) -> Refused | None:
     return None
 
 
-def _sold_out(campaign: Campaign) -> Verdict | None:
-    if left_of(campaign, 1):
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """What a campaign has left, and whether the person holds one of it, which is taken as left."""
+
+    campaign: Campaign
+    gives_back: bool
+
+
+def _holds_one(decision: IssueDecision | None) -> bool:
+    return decision is not None and decision.outcome == Outcome.ISSUED
+
+
+def _sold_out(stock: _Stock) -> Verdict | None:
+    if stock.gives_back or left_of(stock.campaign, 1) > 0:
         return None
     return Verdict(Outcome.SKIPPED, DecisionReason.SOLD_OUT)
 
@@ -182,4 +219,4 @@ _UNDECIDED: Rule[IssueDecision | None, IssueDecision] = Rule(
 _BY_STAFF: Rule[Campaign, Refused] = Rule(
     "issued_by_staff", _("Staff can issue its coupons now."), _refusal
 )
-_IN_STOCK: Rule[Campaign, Verdict] = Rule("in_stock", _("There is stock left."), _sold_out)
+_IN_STOCK: Rule[_Stock, Verdict] = Rule("in_stock", _("There is stock left."), _sold_out)

@@ -26,8 +26,13 @@ class Tally:
         rules: Sequence[RewardRule],
         inviter_ids: Collection[UUID],
         moments: Collection[datetime],
+        *,
+        but: Collection[UUID] = (),
     ) -> None:
-        """Count what these inviters have, as far as it matters to what is decided of `moments`."""
+        """Count what these inviters have, as far as it matters to what is decided of `moments`.
+
+        What they have for the invitees of `but` is left out.
+        """
         self._totals: dict[UUID, int] = defaultdict(int)
         self._moments: dict[UUID, list[datetime]] = defaultdict(list)  # in order
         days = max((rule.period_days or 0 for rule in rules), default=0)
@@ -37,7 +42,7 @@ class Tally:
             inviter__in=inviter_ids,
             rule_kind__in={rule.kind for rule in rules},
             outcome__in=_COUNTED,
-        ).exclude(invitee__in=voided_invitees_of(inviter_ids))
+        ).exclude(invitee__in={*voided_invitees_of(inviter_ids), *but})
         if any(rule.cap_total for rule in rules):
             totals = counted.values_list("inviter_id").annotate(Count("pk")).order_by()
             self._totals.update(totals)

@@ -108,8 +108,11 @@ class Circumstances:
         return decide(ON_REGISTRATION, case) or granted(case)
 
 
-def circumstances_of(invitations: Sequence[Invitation]) -> Circumstances:
-    """Read what some invitations are judged by, in as many queries as one takes."""
+def circumstances_of(invitations: Sequence[Invitation], *, afresh: bool = False) -> Circumstances:
+    """Read what some invitations are judged by, in as many queries as one takes.
+
+    `afresh` takes them to have brought no reward so far.
+    """
     inviters = {invitation.inviter_id for invitation in invitations}
     moments = [invitation.registered_at for invitation in invitations]
     rules = _rules_active_at(moments)
@@ -117,7 +120,9 @@ def circumstances_of(invitations: Sequence[Invitation]) -> Circumstances:
         {invitation.invitee_id: invitation.inviter_id for invitation in invitations},
         timezone.now(),
     )
-    return Circumstances(standing=standing, rules=rules, tally=Tally(rules, inviters, moments))
+    but = [invitation.invitee_id for invitation in invitations] if afresh else []
+    tally = Tally(rules, inviters, moments, but=but)
+    return Circumstances(standing=standing, rules=rules, tally=tally)
 
 
 def standing_of(inviters: Mapping[UUID, UUID], now: datetime) -> Standing:

@@ -87,7 +87,7 @@ def outlook(
     answer = steps[-1].verdict
     if inviter_id is not None and answer is None:
         invitation = Invitation(inviter_id=inviter_id, invitee_id=invitee_id, registered_at=at)
-        case = circumstances_of([invitation]).case_of(invitation)
+        case = circumstances_of([invitation], afresh=afresh).case_of(invitation)
         steps.extend(walk(ON_REGISTRATION, case))
         answer = steps[-1].verdict or granted(case)
     return Outlook(inviter_id=inviter_id, steps=steps, answer=answer or NobodyInvited())

@@ -35,12 +35,18 @@ class Simulation:
     at: datetime
     afresh: bool  # as if the person registered now, for the first time
     coupons: Sequence[CouponOutlook]
+    are_more: bool  # campaigns, which were not asked
     reward: RewardOutlook  # of whoever invited them
 
 
-def find_account(wanted: str) -> UUID | None:
-    """Return whose e-mail address, account id, referral code or coupon code this is, or None."""
+def find_account(wanted: str, *, by_address: bool = True) -> UUID | None:
+    """Return whose e-mail address, account id, referral code or coupon code this is, or None.
+
+    Former addresses lead to anonymised accounts: `by_address` is for those who may see accounts.
+    """
     wanted = wanted.strip()
+    if "@" in wanted and not by_address:
+        return None
     if "@" in wanted:
         try:
             return UUID(find_person(wanted).key)
@@ -70,11 +76,13 @@ def simulate(
         at = timezone.now() if afresh or registration is None else registration.occurred_at
         inviter_id = registration.inviter_id if registration else _inviter_of(user_id)
         moment = Moment(at=at, was_invited=inviter_id is not None, afresh=afresh)
+        coupons, are_more = outlooks(user_id=user_id, moment=moment, campaign_id=campaign_id)
         return Simulation(
             account=account,
             at=at,
             afresh=afresh,
-            coupons=outlooks(user_id=user_id, moment=moment, campaign_id=campaign_id),
+            coupons=coupons,
+            are_more=are_more,
             reward=outlook(invitee_id=user_id, inviter_id=inviter_id, at=at, afresh=afresh),
         )
 
@@ -89,6 +97,7 @@ def document_of(simulation: Simulation) -> dict[str, Any]:
         "judged_at": simulation.at,
         "afresh": simulation.afresh,
         "campaigns": [_coupon(each) for each in simulation.coupons],
+        "more_campaigns": simulation.are_more,
         "reward": {
             "inviter": reward.inviter_id,
             "points": reward.points,

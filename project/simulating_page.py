@@ -26,11 +26,15 @@ from project.support import page_of_staff
 RIGHTS = ("coupons.view_campaign", "coupons.view_issuedecision", "points.view_rewarddecision")
 
 
+LISTED = 200  # campaigns to choose from
+_BY_ADDRESS = gettext_lazy("E-mail address, account id, referral code or coupon code")
+
+
 class SimulationForm(forms.Form):
     """Whom to look at, and before which campaign."""
 
     wanted = forms.CharField(
-        label=gettext_lazy("E-mail address, account id, referral code or coupon code"),
+        label=gettext_lazy("Account id, referral code or coupon code"),
         max_length=254,
         widget=forms.TextInput(
             attrs={"autofocus": True, "autocomplete": "off", "spellcheck": "false", "size": 44}
@@ -43,22 +47,32 @@ class SimulationForm(forms.Form):
         label=gettext_lazy("As if the person registered now, for the first time"), required=False
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, by_address: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if by_address:
+            self.fields["wanted"].label = _BY_ADDRESS
         every = _("All that run, or ran when the person registered")
-        self.fields["campaign"].choices = [("", every), *campaign_names().items()]  # type: ignore[attr-defined]
+        names = campaign_names(limit=LISTED + 1)
+        if len(names) > LISTED:
+            names = dict(list(names.items())[:LISTED])
+            self.fields["campaign"].help_text = _(
+                "Not all are listed. Ask about others from their own pages."
+            )
+        names |= _name_of(self["campaign"].value())
+        self.fields["campaign"].choices = [("", every), *names.items()]  # type: ignore[attr-defined]
 
 
 @page_of_staff(*RIGHTS)
 @require_http_methods(["GET", "HEAD", "POST"])
 def ask(request: HttpRequest) -> HttpResponse:
     """Ask for a person, and lead to the answer. The address stays out of addresses and logs."""
-    form = SimulationForm(request.POST or None, initial=request.GET.dict())
+    by_address = request.user.has_perm("accounts.view_user")
+    form = SimulationForm(request.POST or None, initial=request.GET.dict(), by_address=by_address)
     if form.is_valid():
         given = form.cleaned_data
-        if user_id := find_account(given["wanted"]):
+        if user_id := find_account(given["wanted"], by_address=by_address):
             return HttpResponseRedirect(_place(user_id, given["campaign"], given["afresh"]))
-        form.add_error("wanted", _("Nobody has this address, id or code. Is it spelled right?"))
+        form.add_error("wanted", _not_found(given["wanted"], by_address))
     context = {**admin.site.each_context(request), "title": _("Simulate"), "form": form}
     return render(request, "project/simulate.html", context)
 
@@ -81,6 +95,21 @@ def person(request: HttpRequest, user_id: UUID) -> HttpResponse:
         "every": _place(user_id, None, afresh) if campaign_id else None,
     }
     return render(request, "project/simulation.html", context)
+
+
+def _name_of(campaign_id: Any) -> dict[UUID, str]:
+    """Return the campaign that the address or the form names, also where it is not listed."""
+    try:
+        return campaign_names([UUID(str(campaign_id))])
+    except ValueError:
+        return {}
+
+
+def _not_found(wanted: str, by_address: bool) -> str:
+    """Return the same sentence for every address, where addresses may not be looked up."""
+    if "@" in wanted and not by_address:
+        return _("You may not look people up by address. Ask for the account id or a code.")
+    return _("Nobody has this address, id or code. Is it spelled right?")
 
 
 def _campaign_of(request: HttpRequest) -> UUID | None:

@@ -34,8 +34,9 @@ from coupons.campaign_file import (
     read,
     written,
 )
+from coupons.importing import carry_out
 from coupons.models import Campaign, CampaignStatusChange
-from coupons.planning import Fate, Plan, carry_out, plan
+from coupons.planning import Fate, Plan, plan
 from spreadsheets import safe_cell, text_of_cell
 from tests.coupons.factories import campaign_columns, make_campaign
 from tests.parallel import run_at_once
@@ -447,6 +448,72 @@ def test_what_is_so_already_is_looked_at_in_one_query() -> None:
         assert statements(lambda: carry_out(lines, by=None)) <= 6
 
 
+def test_campaigns_are_locked_for_a_statement_a_line_that_changes(clerk: User) -> None:
+    old = [make_campaign(name=f"Old {number}", stock=5) for number in range(6)]
+    rows = [NEW | {"name": each.name, "stock": "9"} for each in old]
+    rows += [NEW | {"name": f"New {number}", "stock": "9"} for number in range(6)]
+
+    with CaptureQueriesContext(connection) as sent:
+        carry_out(read(file_of(*rows)), by=clerk)
+
+    texts = [query["sql"] for query in sent]
+    begins = max(n for n, text in enumerate(texts) if text.startswith("SAVEPOINT"))
+    assert len(texts) - begins <= len(old) + 10
+    assert set(Campaign.objects.values_list("stock", flat=True)) == {9}
+    assert (Campaign.objects.count(), LogEntry.objects.count()) == (12, 12)
+
+
+def change_between(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Let somebody change something after each plan, before anything is locked."""
+
+    def plan_and_change(lines: Any) -> Plan:
+        made = plan(lines)
+        change()
+        return made
+
+    monkeypatch.setattr("coupons.importing.plan", plan_and_change)
+
+
+def test_a_campaign_that_changed_since_it_was_checked_is_checked_again(
+    clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = make_campaign(stock=5)
+    lines = read(file_of({"id": str(campaign.pk), "stock": "9"}))
+    row = Campaign.objects.filter(pk=campaign.pk)
+    change_between(monkeypatch, lambda: row.update(terms="One each."))
+
+    carry_out(lines, by=clerk)
+
+    campaign.refresh_from_db()
+    assert (campaign.stock, campaign.terms) == (9, "One each.")
+
+
+def test_coupons_that_are_issued_meanwhile_are_within_the_stock(
+    clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = make_campaign(stock=9, issued_count=1), make_campaign(stock=9, issued_count=1)
+    lines = read(file_of(*({"id": str(each.pk), "stock": "5"} for each in (one, other))))
+    change_between(monkeypatch, lambda: Campaign.objects.filter(pk=other.pk).update(issued_count=6))
+
+    found = carry_out(lines, by=clerk)
+
+    assert [(each.line, each.column) for each in found.problems] == [(3, "stock")]
+    assert set(Campaign.objects.values_list("stock", "issued_count")) == {(9, 1), (9, 6)}
+
+
+def test_what_never_stays_as_it_was_checked_is_refused(
+    clerk: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    campaign = make_campaign(stock=5)
+    change_between(monkeypatch, lambda: Campaign.objects.update(description=str(uuid4())))
+
+    found = carry_out(read(file_of({"id": str(campaign.pk), "stock": "9"})), by=clerk)
+
+    assert [each.code for each in found.problems] == ["changing"]
+    assert Campaign.objects.get().stock == 5
+    assert not LogEntry.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_the_same_file_twice_at_once_makes_its_campaigns_once(clerk: User) -> None:
     lines = read(file_of(NEW))
@@ -473,12 +540,16 @@ def test_the_commands_write_and_read_the_same_file(tmp_path: Path, clerk: User) 
     assert run("export_campaigns", path) == f"3 campaigns are in {path}.\n"
     assert run("export_campaigns", "-").encode() == path.read_bytes() == exported()
     Campaign.objects.filter(name="Half").update(name="Changed since")
-    assert "changed, name" in run("import_campaigns", path, "--dry-run")
+    told = run("import_campaigns", path, "--dry-run")
+    assert "changed, name 'Changed since' → 'Half'" in told
     told = run("import_campaigns", path, "--by", "Clerk@example.com", "--json")
 
     document = json.loads(told)
     assert [document[fate] for fate in Fate] == [0, 1, 2]
     assert [row["changed"] for row in document["campaigns"]] == [[], [], ["name"]]
+    assert document["campaigns"][2]["changes"] == [
+        {"column": "name", "old": "Changed since", "new": "Half"}
+    ]
     assert Campaign.objects.filter(name="Half").exists()
     assert LogEntry.objects.get().user == clerk
 
@@ -576,9 +647,10 @@ def test_a_file_is_shown_first_and_then_brought_in(staff: Client) -> None:
     looked = staff.post(reverse(IMPORT), upload(content))
     html = looked.content.decode()
     assert "made, as a draft" in html
-    assert "<code>stock</code>" in html
+    assert "<code>stock</code>: <del>5</del> → <ins>9</ins>" in html
     assert Campaign.objects.count() == 2
     confirmed = {"content": looked.context["content"], "confirmed": "1"}
+    confirmed["digest"] = looked.context["plan"].digest
     done = staff.post(reverse(IMPORT), confirmed, follow=True)
     again = staff.post(reverse(IMPORT), confirmed, follow=True)
 
@@ -586,6 +658,27 @@ def test_a_file_is_shown_first_and_then_brought_in(staff: Client) -> None:
     assert "0 made, 0 changed, 3 as they were." in again.content.decode()
     old.refresh_from_db()
     assert (old.stock, Campaign.objects.count(), LogEntry.objects.count()) == (9, 3, 2)
+
+
+@pytest.mark.parametrize("digest", [True, False])
+def test_what_changed_since_it_was_shown_is_shown_again(staff: Client, digest: bool) -> None:
+    campaign = make_campaign(stock=5)
+    looked = staff.post(reverse(IMPORT), upload(file_of({"id": str(campaign.pk), "stock": "9"})))
+    confirmed = {"content": looked.context["content"], "confirmed": "1"}
+    if digest:
+        confirmed["digest"] = looked.context["plan"].digest
+        assert f'value="{confirmed["digest"]}"' in looked.content.decode()
+        Campaign.objects.update(stock=7)
+
+    again = staff.post(reverse(IMPORT), confirmed)
+
+    html = again.content.decode()
+    assert "Nothing was done: campaigns changed since you looked." in html
+    assert f"<del>{7 if digest else 5}</del> → <ins>9</ins>" in html
+    assert Campaign.objects.get().stock == (7 if digest else 5)
+    confirmed["digest"] = again.context["plan"].digest
+    assert staff.post(reverse(IMPORT), confirmed).status_code == 302
+    assert Campaign.objects.get().stock == 9
 
 
 def test_the_page_lists_what_is_wrong_and_offers_no_import(staff: Client) -> None:

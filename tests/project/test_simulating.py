@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
@@ -219,6 +220,20 @@ def test_what_was_decided_stays_unless_it_is_asked_afresh() -> None:
     assert outlook.decision == coupon.decision
 
 
+def test_afresh_the_persons_own_coupon_and_reward_take_no_place() -> None:
+    campaign = make_campaign(stock=1, issued_count=1)
+    inviter = make_person()
+    person, other = newcomer(inviter), newcomer(inviter)
+    make_coupon(campaign, person)
+    rule = make_rule(cap_total=1, cap_per_period=1, period_days=7)
+    make_reward_decision(inviter, person, rule=rule)
+
+    assert answer(campaign, person, afresh=True) == ("issued", "", "in_stock")
+    assert reward(person, afresh=True) == ("granted", "", "due")
+    assert answer(campaign, other, afresh=True) == ("skipped", "sold_out", "in_stock")
+    assert reward(other, afresh=True) == ("skipped", "cap_total", "within_caps")
+
+
 def test_a_campaign_that_began_later_is_for_those_who_register_afresh() -> None:
     person = newcomer()
     EventRow.objects.update(occurred_at=timezone.now() - 30 * DAY)
@@ -293,6 +308,34 @@ def test_without_a_campaign_all_are_asked_that_run_or_ran_then() -> None:
     ended_since.save()
 
     assert {each.campaign.pk for each in simulated(person).coupons} == running | {ended_since.pk}
+
+
+def test_campaigns_that_decide_registrations_come_first_and_what_is_cut_is_told(
+    monkeypatch: pytest.MonkeyPatch, staff: Client
+) -> None:
+    monkeypatch.setattr("coupons.simulating.MAX_CAMPAIGNS", 2)
+    person = newcomer()
+    welcome = make_campaign(starts_at=timezone.now() - 30 * DAY)
+    for _ in range(3):  # drafts when the person registered, and ended since: nobody asks these
+        other = make_campaign(status="draft")
+        other.status = "ended"
+        Campaign.objects.filter(pk=other.pk).update(status="ended")
+        other.status_changes.create(status="ended", changed_at=timezone.now() + DAY)
+    by_staff = make_campaign(trigger="manual")
+
+    whole = simulated(person)
+    assert ([each.campaign for each in whole.coupons], whole.are_more) == (
+        [welcome, by_staff],
+        False,
+    )
+    make_campaign(trigger="manual")
+    cut = simulated(person)
+    assert (cut.coupons[0].campaign, len(cut.coupons), cut.are_more) == (welcome, 2, True)
+    assert "There are more campaigns" in run("--user", str(person.pk))
+    told = staff.get(reverse("simulate-person", args=[person.pk])).content.decode()
+    assert "There are more campaigns" in told
+    [named] = simulated(person, campaign_id=other.pk).coupons
+    assert named.campaign == other
 
 
 # --- Nothing is written ---------------------------------------------------------------------------
@@ -436,6 +479,45 @@ def test_campaigns_and_accounts_lead_there(staff: Client) -> None:
         assert f'href="{place}"' in staff.get(page).content.decode(), page
     asking = staff.get(reverse("simulate"), {"campaign": str(campaign.pk)}).content.decode()
     assert f'value="{campaign.pk}" selected' in asking
+
+
+def test_who_may_not_see_accounts_finds_nobody_by_address(client: Client) -> None:
+    clerk = User.objects.create_user("clerk@example.com", "pw", is_staff=True)
+    rights = ["view_campaign", "view_issuedecision", "view_rewarddecision"]
+    clerk.user_permissions.set(Permission.objects.filter(codename__in=rights))
+    client.force_login(clerk)
+    person, place = newcomer(), reverse("simulate")
+
+    known, unknown = (
+        client.post(place, {"wanted": wanted}).context["form"].errors["wanted"]
+        for wanted in (person.email, "nobody@example.com")
+    )
+
+    assert (
+        known
+        == unknown
+        == ["You may not look people up by address. Ask for the account id or a code."]
+    )
+    assert "E-mail address" not in client.get(place).content.decode()
+    for wanted in (str(person.pk), person.referral_code):
+        assert client.post(place, {"wanted": wanted}).status_code == 302, wanted
+
+
+def test_the_campaign_of_the_address_may_be_chosen_also_where_not_all_are_listed(
+    staff: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("project.simulating_page.LISTED", 1)
+    named = make_campaign(trigger="manual")
+    welcome = make_campaign(starts_at=timezone.now() - 9 * DAY)
+    make_campaign(trigger="manual")
+
+    asking = staff.get(reverse("simulate"), {"campaign": str(named.pk)})
+
+    listed = [value for value, _name in asking.context["form"].fields["campaign"].choices]
+    assert listed == ["", welcome.pk, named.pk]
+    assert "Not all are listed." in asking.content.decode()
+    given = {"wanted": str(newcomer().pk), "campaign": str(named.pk)}
+    assert staff.post(reverse("simulate"), given).status_code == 302
 
 
 def test_the_page_says_what_it_cannot_find(staff: Client) -> None:

@@ -11,7 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import translation
 
 from coupons.campaign_file import MAX_BYTES, Line, UnreadableFile, read
-from coupons.planning import Fate, Plan, Problem, carry_out, plan
+from coupons.importing import carry_out
+from coupons.planning import Fate, Plan, Problem, plan
 from events.management.telling import write_json
 from events.management.usage import USAGE_ERROR
 
@@ -85,6 +86,7 @@ def _document(found: Plan, options: dict[str, Any]) -> dict[str, Any]:
         **{fate.value: found.count(fate) for fate in Fate},
         "campaigns": [
             {"line": r.line, "id": r.campaign.pk, "fate": r.fate, "changed": r.changed}
+            | {"changes": [asdict(each) for each in r.changes]}
             for r in found.rows
         ],
         "problems": [asdict(problem) for problem in found.problems],
@@ -95,7 +97,9 @@ def _told(found: Plan, *, dry_run: bool) -> Iterator[str]:
     yield from map(_of_problem, found.problems)
     for row in found.rows:
         if row.fate != Fate.UNCHANGED:
-            yield f"line {row.line}: {row.campaign}: {', '.join([row.fate, *row.changed])}"
+            changes = row.changes if row.fate == Fate.CHANGED else ()
+            told = (f"{each.column} {each.old!r} → {each.new!r}" for each in changes)
+            yield f"line {row.line}: {row.campaign}: {', '.join([row.fate, *told])}"
     counts = ", ".join(f"{found.count(fate)} {fate}" for fate in Fate)
     yield f"{counts}, {len(found.problems)} problems."
     if dry_run:

@@ -89,6 +89,8 @@ def _lines(simulation: Simulation) -> Iterator[str]:
         yield from _asked(each.steps)
     if not simulation.coupons:
         yield "No campaign runs, or ran then."
+    if simulation.are_more:
+        yield "There are more campaigns: name one by --campaign."
     yield f"Reward of the inviter ({reward.inviter_id or 'nobody'}): {reward_in_words(reward)}"
     yield from _asked(reward.steps)
     yield "Nothing was written."
