@@ -6,7 +6,9 @@ from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
@@ -88,9 +90,12 @@ class KnownValuesFilter(admin.SimpleListFilter):
         return list(self.values())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return the rows of the chosen value."""
+        """Return the rows of the chosen value. What is none, the admin leads away from."""
         value, name = self.value(), str(self.parameter_name)
-        return queryset.filter(**{name: value}) if value else queryset
+        try:
+            return queryset.filter(**{name: value}) if value else queryset
+        except (ValueError, ValidationError) as error:
+            raise IncorrectLookupParameters(error) from error
 
 
 def ids_of(term: str) -> list[UUID]:

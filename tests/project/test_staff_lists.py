@@ -230,3 +230,12 @@ def test_lines_are_shown_of_one_list(staff: Client) -> None:
     rows = found(staff, "coupons.bulkissuerow", bulk_issue__id__exact=chosen.pk)
 
     assert rows == list(BulkIssueRow.objects.filter(bulk_issue=chosen))
+
+
+def test_a_filter_by_what_is_no_id_leads_to_the_whole_list(staff: Client) -> None:
+    make_rows(1)
+    place = reverse("admin:coupons_bulkissuerow_changelist")
+
+    answer = staff.get(place, {"bulk_issue__id__exact": "abc"})
+
+    assert (answer.status_code, answer["Location"]) == (302, f"{place}?e=1")
