@@ -40,6 +40,7 @@ def a_coupon_arrives(page: Page) -> None:
 
 def look_again_until_nothing_is_on_its_way(page: Page) -> None:
     """Follow the link that a wallet has for people without JavaScript."""
+    page.wait_for_load_state()  # a page that has just been gone to has no links yet
     link = page.get_by_role("link", name="Look again")
     while link.count():
         with page.expect_navigation():
