@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from project import observing
 from project.observing import checks, starting
 from tests.processes import ROOT
 
@@ -74,7 +75,9 @@ def test_what_is_not_installed_keeps_nobody_from_starting(
     settings: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.SENTRY_DSN = "https://key@sentry.example/1"
+    # Other tests of this process may have imported it: then the package has it, too.
     monkeypatch.delitem(sys.modules, "project.observing.errors", raising=False)
+    monkeypatch.delattr(observing, "errors", raising=False)
     monkeypatch.setitem(sys.modules, "sentry_sdk", None)
 
     with caplog.at_level(logging.ERROR, logger="project"):
