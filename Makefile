@@ -29,7 +29,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 # Pages, the admin, texts and what talks to brokers: what these do in the database, services do, and those run on both.
 ON_SQLITE_ALONE := tests/benchmarks tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
-	api_reference api_revalidation api_security api_tutorial bodies copy_database dependencies deploying dev event_catalogue headers live metrics monitor nul operations_api pages promise roles error_reports observing monitor \
+	api_reference api_revalidation api_security api_tutorial bodies copy_database dependencies deploying dev event_catalogue headers live metrics monitor nul operations_api pages promise roles error_reports observing \
 	settings smtp support translations seed_demo staff_lists theme tracing pains)) \
 	$(addprefix tests/accounts/test_,$(addsuffix .py, pages signup_page bad_input invite names emails leaving second_factor_pages sessions mail_parts mishaps second_factor import_users)) \
 	$(addprefix tests/relay/test_,$(addsuffix .py, addresses amqp_source broker_tls consume_brokers integrations kafka loops nats \
