@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -36,9 +36,11 @@ def _in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def follower() -> Follower:
-    """Return what follows the log in a web process."""
-    return Follower()
+def follower() -> Iterator[Follower]:
+    """Return what follows the log in a web process; it asks nothing after the test."""
+    follower = Follower()
+    yield follower
+    follower.close()
 
 
 @pytest.fixture
@@ -544,6 +546,10 @@ def test_an_outage_of_the_database_is_outlasted_and_what_was_missed_is_heard(
         failures.append(after)
         raise OperationalError("connection refused")
 
+    def told() -> list[str]:
+        own = (record for record in caplog.records if record.name == live_follower.__name__)
+        return [record.message for record in own]
+
     async def scenario() -> None:
         page = await opened(application, session_key)
         first = await in_thread(publish, 1, str(mei.pk))
@@ -558,12 +564,13 @@ def test_an_outage_of_the_database_is_outlasted_and_what_was_missed_is_heard(
         assert await page.next_hint() == hint_of(missed)
         newcomer = await opened(application, session_key)
         await newcomer.leave()
+        while len(told()) < 2:  # a look ends after its hints were sent
+            await asyncio.sleep(0.01)
         await page.leave()
 
     run(scenario)
 
-    told = [record.message for record in caplog.records if record.name == live_follower.__name__]
-    assert told == [
+    assert told() == [
         "Open pages can't be told what is new; trying again.",
         "Open pages are told again what is new.",
     ]
