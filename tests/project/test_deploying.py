@@ -138,7 +138,7 @@ def test_the_commands_that_texts_name_exist(page: str) -> None:
 def test_sockets_are_bounded_wherever_the_web_server_is_started() -> None:
     bounds = ["--ws-max-size", "1024", "--ws-per-message-deflate", "false"]
     unit = (DEPLOY / "usher-web.service").read_text()
-    development = (ROOT / "project/management/commands/dev.py").read_text()
+    development = (ROOT / "project/development.py").read_text()
 
     assert " ".join(bounds) in " ".join(command_of("CMD"))
     assert " ".join(bounds) in unit

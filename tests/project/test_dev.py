@@ -124,6 +124,14 @@ def test_nothing_outlives_a_kill_and_a_dead_child_comes_back(
     stop(process, signal.SIGKILL)
 
 
+def test_what_stays_takes_no_memory_for_django() -> None:
+    asked = "import project.development, sys; print('django' in sys.modules)"
+
+    told = subprocess.check_output([sys.executable, "-c", asked], cwd=ROOT, text=True)
+
+    assert told == "False\n"
+
+
 def test_a_taken_port_is_said_in_one_line(dev: Dev, port: int, log: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port))

@@ -5,11 +5,6 @@ import os
 import signal
 import socket
 import sys
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable
-from types import FrameType
 from typing import Any, NoReturn
 
 from django.conf import settings
@@ -20,20 +15,14 @@ from django.db.migrations.executor import MigrationExecutor
 
 from events.management.usage import USAGE_ERROR
 from project import demo
-from project.children import Child, say, stop
+from project.children import ROOT, say
+from project.development import HOST, STOP_SIGNALS, Stopped, stop_on_signals
 
-HOST = "127.0.0.1"
 DEFAULT_PORT = 8000
-LOOK_EVERY_S = 0.1
-WORKER_GRACE_S = 10  # below the time that children get to stop
-
-
-class Stopped(BaseException):
-    """Ctrl-C or SIGTERM. No Exception, so that nothing on the way takes it for a failure."""
 
 
 class Command(BaseCommand):
-    """Migrate, seed a new database, and run web and workers until Ctrl-C or SIGTERM."""
+    """Migrate, seed a new database, and become what runs web and workers."""
 
     help = "Runs Usher on this machine: migrations, demo data, web server and workers."
     # The children check nothing either; `make check` does.
@@ -45,30 +34,24 @@ class Command(BaseCommand):
             raise CommandError("`dev` is for trying Usher out: see README.md for production.")
         port = _port()
         _require_free(port)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, _stop)
+        stop_on_signals()
         try:
-            _run(port)
+            login = _prepare_database()
         except Stopped:
             say("Stopped.")
+        else:
+            _become_watcher(port, login)
 
 
-def _run(port: int) -> None:
-    login = _prepare_database()
-    # The children open connections of their own.
+def _become_watcher(port: int, login: str) -> NoReturn:
     connections.close_all()
-    children: list[Child] = []
-    try:
-        children += [_web(port), _worker(port)]
-        _watch(children, lambda: _announce(port, login))
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        stop(children)
-
-
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise Stopped
+    reading, writing = os.pipe()  # arguments are anybody's to read, and it may name a password
+    os.write(writing, login.encode())
+    os.set_inheritable(reading, True)
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # until the new program handles them
+    os.chdir(ROOT)
+    python = [sys.executable, "-m", "project.development", str(port), str(reading)]
+    os.execv(sys.executable, python)  # noqa: S606
 
 
 def _port() -> int:
@@ -116,48 +99,3 @@ def prepare_login(given: str) -> str:
     if given:
         return f"{demo.STAFF_EMAIL}, password as in DEMO_ADMIN_PASSWORD"
     return f"{demo.STAFF_EMAIL} (password forgotten: {manage} changepassword {demo.STAFF_EMAIL})"
-
-
-def _web(port: int) -> Child:
-    uvicorn = [sys.executable, "-m", "uvicorn", "project.asgi:application"]
-    # Who the client is, TRUSTED_PROXIES decides; uvicorn would believe anyone on this machine.
-    options = ["--host", HOST, "--port", str(port), "--log-level", "warning", "--no-proxy-headers"]
-    stopping = ["--timeout-graceful-shutdown", "5"]
-    # Pages say nothing over their sockets, and hear little: nothing to buffer or compress.
-    sockets = ["--ws-max-size", "1024", "--ws-per-message-deflate", "false"]
-    return Child("web", [*uvicorn, *options, *stopping, *sockets], _environment(port))
-
-
-def _worker(port: int) -> Child:
-    worker = [sys.executable, "manage.py", "worker", "--skip-checks"]
-    return Child("worker", [*worker, "--grace", str(WORKER_GRACE_S)], _environment(port))
-
-
-def _environment(port: int) -> dict[str, str]:
-    # Invite links must lead to the port that is really served.
-    return {"PUBLIC_URL": os.environ.get("PUBLIC_URL") or f"http://{HOST}:{port}"}
-
-
-def _watch(children: list[Child], on_ready: Callable[[], bool]) -> NoReturn:
-    """Restart what ends, for ever. `on_ready` is called until it returns True."""
-    announced = False
-    while True:
-        for child in children:
-            child.restart_if_dead()
-        announced = announced or on_ready()
-        time.sleep(LOOK_EVERY_S)
-
-
-def _announce(port: int, login: str) -> bool:
-    """Print the addresses once the web server answers. Return whether it does."""
-    address = f"http://{HOST}:{port}"
-    try:
-        urllib.request.urlopen(f"{address}/livez", timeout=1).close()  # noqa: S310
-    except (urllib.error.URLError, OSError):
-        return False
-    say(f"\nUsher is at      {address}/")
-    say(f"Admin            {address}/admin/")
-    say(f"API              {address}/api/docs/")
-    say(f"Staff login      {login}")
-    say("Ctrl-C stops everything.\n")
-    return True
