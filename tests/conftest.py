@@ -12,10 +12,9 @@ from django.utils import translation
 from rest_framework.test import APIClient
 from servestatic.middleware import ServeStaticMiddleware
 
-from events.delivery.claimable import with_due_deliveries
+from events.delivery.claimable import due_queues
 from events.delivery.drain import drain as drain_queue
 from events.envelope import Event
-from events.receivers import all_receivers
 from tests import template_database
 from tests.probe.models import Fault
 from tests.probe.signals import Happened, happened
@@ -108,16 +107,11 @@ def drain() -> Drain:
 
     def run() -> int:
         total = 0
-        while done := sum(drain_queue(queue) for queue in _queues_with_work()):
+        while done := sum(drain_queue(queue) for queue in due_queues()):
             total += done
         return total
 
     return run
-
-
-def _queues_with_work() -> list[str]:
-    """Return the queues to drain, asked at once: there are many, and mostly two have work."""
-    return sorted({receiver.queue for receiver in with_due_deliveries(all_receivers())})
 
 
 @pytest.fixture

@@ -17,11 +17,11 @@ from events.receivers import Receiver, all_receivers
 from events.signals import all_signals
 
 
-def active_receivers(queue: str) -> list[Receiver]:
-    """Return the queue's receivers that are not paused."""
+def active_receivers(queue: str = "") -> list[Receiver]:
+    """Return the receivers, of one queue or of all, that are not paused."""
     paused = ReceiverState.objects.filter(paused_at__isnull=False)
     names = set(paused.values_list("name", flat=True))
-    return [r for r in all_receivers() if r.queue == queue and r.name not in names]
+    return [r for r in all_receivers() if queue in {"", r.queue} and r.name not in names]
 
 
 def claimable_deliveries(receiver: Receiver) -> QuerySet[Delivery]:
@@ -42,6 +42,11 @@ def has_due_deliveries(queue: str, *, to_targets: bool = True) -> bool:
     """Tell whether the queue has work now, that of targeted receivers included or not."""
     asked = [r for r in active_receivers(queue) if to_targets or not r.targeted]
     return bool(with_due_deliveries(asked))
+
+
+def due_queues() -> list[str]:
+    """Return the queues that have work now. Asked for all at once: mostly there is none."""
+    return sorted({receiver.queue for receiver in with_due_deliveries(active_receivers())})
 
 
 def with_due_deliveries(receivers: Sequence[Receiver]) -> list[Receiver]:

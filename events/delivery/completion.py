@@ -5,6 +5,7 @@ receivers that only the new one has, or that have only there come to listen to a
 a day after a worker first saw a receiver listen to a type, the sweep adds them.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,18 +27,21 @@ class Completion:
 
     def __init__(self) -> None:
         self._complete_to: dict[tuple[str, str], int] = {}  # positions, by receiver and type
+        self._all_complete_at: object = None  # the log's end and what is owed, once all is there
 
     def advance(self) -> int:
-        """Add what receivers lack of types new to them, a chunk each at most. Return how many."""
-        states = ReceiverState.objects.in_bulk()
-        new_since = database_now() - COMPLETED_FOR
-        return sum(
-            self._complete(receiver, signal.type, _owed_from(seen_at, states[receiver.name]))
-            for receiver in all_receivers()
-            if receiver.name in states
-            for signal in receiver.signals
-            if (seen_at := states[receiver.name].type_seen_at(signal.type)) and seen_at > new_since
-        )
+        """Add what receivers lack of types new to them, a chunk each at most. Return how many.
+
+        Where nothing has come since all was complete, only that is asked.
+        """
+        now = database_now()
+        owed, end = list(_owed(now)), _end_of_log()
+        if self._all_complete_at == (owed, end):
+            return 0
+        added = sum(self._complete(*what) for what in owed)
+        is_settled = end is None or end[1] < now - SETTLED_AFTER
+        self._all_complete_at = (owed, end) if is_settled and not added else None
+        return added
 
     def _complete(self, receiver: Receiver, type_: str, owed_from: datetime) -> int:
         events, what = Event.objects.filter(type=type_), (receiver.name, type_)
@@ -67,6 +71,22 @@ def add_missing_deliveries(
         [out_of_order(receiver, event, target) for event in missing], ignore_conflicts=True
     )
     return len(missing)
+
+
+def _owed(now: datetime) -> Iterator[tuple[Receiver, str, datetime]]:
+    """Yield receivers with the types that are new to them, and since when they are owed those."""
+    states = ReceiverState.objects.in_bulk()
+    for receiver in all_receivers():
+        for signal in receiver.signals if receiver.name in states else ():
+            seen_at = states[receiver.name].type_seen_at(signal.type)
+            if seen_at and seen_at > now - COMPLETED_FOR:
+                yield receiver, signal.type, _owed_from(seen_at, states[receiver.name])
+
+
+def _end_of_log() -> tuple[int, datetime] | None:
+    """Return the position of the last event, and when it occurred."""
+    last = Event.objects.order_by("-position").values_list("position", "occurred_at")
+    return last.first()
 
 
 def _owed_from(seen_at: datetime, state: ReceiverState) -> datetime:

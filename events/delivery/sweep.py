@@ -13,12 +13,12 @@ from events.delivery import leases, settle
 from events.delivery.availability import availability
 from events.delivery.chores import Chores
 from events.delivery.claim import earlier_in_lane
-from events.delivery.claimable import has_due_deliveries, stranded_receivers
+from events.delivery.claimable import due_queues, stranded_receivers
 from events.delivery.clock import ClockWatch, database_now
 from events.delivery.completion import Completion
 from events.delivery.forked import Stamp
 from events.models import Delivery, DeliveryState, ReceiverState
-from events.receivers import all_queues, all_receivers
+from events.receivers import all_receivers
 
 logger = logging.getLogger(__name__)
 
@@ -90,9 +90,8 @@ def sweep() -> None:
 
 def ring_due_queues() -> None:
     """Ring every queue that has claimable work (a bell that already waits is enough)."""
-    for queue in all_queues():
-        if has_due_deliveries(queue):
-            doorbell.ring(queue)
+    for queue in due_queues():
+        doorbell.ring(queue)
 
 
 def wake_unblocked() -> int:

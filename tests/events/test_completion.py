@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import DjangoAssertNumQueries
 
 from events.delivery import completion, sweep
 from events.delivery.completion import Completion, add_missing_deliveries
@@ -199,6 +200,45 @@ def test_a_look_that_finds_nothing_new_takes_no_turn_to_write(publish: Publish) 
 
     assert added == 0
     assert [q["sql"] for q in queries if not q["sql"].startswith("SELECT")] == []
+
+
+def complete() -> Completion:
+    """Return a sweeper that has found everything in its place, long enough ago."""
+    sweeper = Completion()
+    while sweeper.advance():
+        pass
+    sweeper.advance()
+    return sweeper
+
+
+def test_while_nothing_comes_receivers_are_not_looked_at_one_by_one(
+    publish: Publish, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    occurred(publish(1).id, timedelta(minutes=5))
+    first_seen(timedelta(minutes=6))
+    sweeper = complete()
+
+    with django_assert_num_queries(3):  # the time, the receivers, the end of the log
+        assert sweeper.advance() == 0
+
+
+def test_what_comes_after_a_rest_is_completed(publish: Publish) -> None:
+    occurred(publish(1).id, timedelta(minutes=5))
+    first_seen(timedelta(minutes=6))
+    sweeper = complete()
+    publish(2)
+    forget()
+
+    assert sweeper.advance() == 1
+
+
+def test_a_receiver_that_comes_during_a_rest_is_completed(publish: Publish) -> None:
+    occurred(publish(1).id, timedelta(minutes=5))
+    forget()
+    sweeper = complete()
+    first_seen(timedelta(minutes=6))
+
+    assert sweeper.advance() == 1
 
 
 def listen_to_followed() -> None:
