@@ -93,6 +93,17 @@ def test_the_compiled_catalogue_says_the_same(catalogue: Catalog) -> None:
     assert said_by(compiled) == said_by(catalogue)
 
 
+# One word for the account that somebody has; a ledger's account, of points, is a term of its own.
+OTHER_WORDS = re.compile("(?<!积分)账户|帐[户号]|你")
+
+
+def test_an_account_has_one_name_and_readers_are_addressed_politely(catalogue: Catalog) -> None:
+    said = [text for message in entries(catalogue) for text in translations_of(message)]
+    said += [line for source in sources() for line in source.read_text().splitlines()]
+
+    assert [text for text in said if OTHER_WORDS.search(text)] == []
+
+
 def said_by(catalogue: Catalog) -> dict[tuple[str | None, str], list[str]]:
     return {key_of(m.context, m.id): translations_of(m) for m in entries(catalogue)}
 
