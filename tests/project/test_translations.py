@@ -22,14 +22,16 @@ from accounts.referrals import RefusalCode, Undecidable
 from accounts.services import ReferralReason
 from accounts.views import REFERRAL_SENTENCES
 from coupons import redeeming
-from coupons.models import DecisionReason
+from coupons.models import DecisionReason, IssueDecision
 from coupons.states import CouponState, EffectiveStatus
+from events.interventions import Intervention
 from events.models import DeliveryState
 from points.ledger import EntryKind
 from points.refusals import Refused
 from points.rewards import RewardReason
 from project import checkouts
 from project.api.problems import problem
+from relay.risk import RiskCheck
 
 CATALOGUE = Path(settings.LOCALE_PATHS[0]) / "zh_Hans" / "LC_MESSAGES" / "django.po"
 NOT_SHOWN = {"tests", "benchmarks", "var", "docs", "locale", "static"}
@@ -211,6 +213,12 @@ MODELS = [model for model in apps.get_models() if model._meta.app_label in OURS]
 def test_the_admin_names_tables_and_fields_in_chinese(model: type[models.Model]) -> None:
     for name in names_of(model):
         assert_chinese(name)
+
+
+@pytest.mark.parametrize("field", [RiskCheck.decision, Intervention.decision])
+def test_what_is_decided_elsewhere_is_no_decision_to_issue_a_coupon(field: Any) -> None:
+    with override("zh-hans"):
+        assert field.field.verbose_name != IssueDecision._meta.verbose_name
 
 
 def names_of(model: type[models.Model]) -> Iterator[Any]:
