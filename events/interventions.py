@@ -108,7 +108,7 @@ class ItemState(models.TextChoices):
 
 
 class InterventionItem(models.Model):
-    """One delivery of a frozen set. It stays when the delivery is pruned."""
+    """One delivery of a frozen set. It outlives the delivery, and goes by its own age."""
 
     intervention = models.ForeignKey(
         Intervention,
