@@ -221,7 +221,13 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
 
         title = _("Take the second factor off")
         return apply_to_each(
-            self, request, queryset, action="reset_second_factor", title=str(title), change=change
+            self,
+            request,
+            queryset,
+            action="reset_second_factor",
+            title=str(title),
+            change=change,
+            log_reason=True,
         )
 
     def _change(
