@@ -43,7 +43,8 @@ ACTIONS = {
     "marketing": {"points.rewardrule": {"new_version"}},
     "support": {
         "accounts.user": {
-            *("flag", "clear", "close", "close_as_fraud", "take_name_off", "reset_second_factor")
+            *("flag", "clear", "close", "close_as_fraud", "take_name_off", "allow_name"),
+            "reset_second_factor",
         },
         "accounts.referral": {"approve", "void"},
         "events.delivery": {"replay"},
