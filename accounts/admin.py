@@ -86,6 +86,7 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
         "email",
         "email_canonical",
         "display_name",
+        "is_name_taken_off",
         "referral_code",
         "status",
         "created_at",
@@ -105,6 +106,7 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
                     "email",
                     "email_canonical",
                     "display_name",
+                    "is_name_taken_off",
                     "password",
                     "language",
                     "agreed_to",
@@ -120,7 +122,15 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     )
     form = UserChangeForm
     change_password_form = PasswordForm
-    actions = ("flag", "clear", "close", "close_as_fraud", "take_name_off", "reset_second_factor")
+    actions = (
+        "flag",
+        "clear",
+        "close",
+        "close_as_fraud",
+        "take_name_off",
+        "allow_name",
+        "reset_second_factor",
+    )
 
     def find(self, queryset: QuerySet[User], term: str) -> QuerySet[User]:
         """Return the accounts of an address, a beginning of one, an id or a referral code."""
@@ -180,14 +190,11 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     def take_name_off(
         self, request: HttpRequest, queryset: QuerySet[User]
     ) -> TemplateResponse | None:
-        """Take away names that nobody should read who follows an invite link."""
+        """Take away names that nobody should read who follows an invite link, for good."""
 
         def change(user: User, note: str) -> bool:
             _require_superuser_for_staff(request, user)
-            if not user.display_name:
-                return False
-            names.set_name(user_id=user.pk, name="")
-            return True
+            return names.take_name_off(user_id=user.pk)
 
         title = _("Take the name off")
         return apply_to_each(
@@ -195,6 +202,25 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
             request,
             queryset,
             action="take_name_off",
+            title=str(title),
+            change=change,
+            log_reason=True,
+        )
+
+    @admin.action(description=_("Allow the selected accounts a name again"), permissions=["flag"])
+    def allow_name(self, request: HttpRequest, queryset: QuerySet[User]) -> TemplateResponse | None:
+        """Let accounts have a name again that staff had taken theirs off."""
+
+        def change(user: User, note: str) -> bool:
+            _require_superuser_for_staff(request, user)
+            return names.allow_name(user_id=user.pk)
+
+        title = _("Allow a name again")
+        return apply_to_each(
+            self,
+            request,
+            queryset,
+            action="allow_name",
             title=str(title),
             change=change,
             log_reason=True,
@@ -221,7 +247,13 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
 
         title = _("Take the second factor off")
         return apply_to_each(
-            self, request, queryset, action="reset_second_factor", title=str(title), change=change
+            self,
+            request,
+            queryset,
+            action="reset_second_factor",
+            title=str(title),
+            change=change,
+            log_reason=True,
         )
 
     def _change(

@@ -57,6 +57,7 @@ def _account(user: User) -> dict[str, Any]:
         "id": str(user.pk),
         "email": user.email,
         "display_name": user.display_name,
+        "is_name_taken_off": user.is_name_taken_off,
         "status": user.status,
         "language": user.language,
         "referral_code": user.referral_code,

@@ -98,6 +98,13 @@ class User(AbstractBaseUser, PermissionsMixin):
         db_default="",  # a release that does not know it yet may insert rows
         help_text=_("Whoever opens the invite link sees it. Empty: nobody is named."),
     )
+    is_name_taken_off = models.BooleanField(
+        _("name taken off"),
+        db_default=False,  # as above
+        default=False,
+        editable=False,
+        help_text=_("By staff: until they allow it, the account gets no other name."),
+    )
     referral_code = models.CharField(
         _("referral code"),
         max_length=REFERRAL_CODE_LENGTH,

@@ -5,9 +5,12 @@ import unicodedata
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import NAME_LENGTH, AccountStatus, User
+
+TAKEN_OFF = _("Your name was taken off by our staff. Write to us if you want another one.")
 
 _JOINERS = "\u200c\u200d"  # parts of words in Persian, of Indian scripts and of emoji
 # Letters and marks that look like nothing: fillers of some scripts, and the joiner of marks.
@@ -60,15 +63,36 @@ def _as_address(name: str) -> str:
 def set_name(*, user_id: UUID, name: str) -> str:
     """Store the name of an account, or none, and return it as it is stored.
 
-    A closed account stays nameless, and one under review gets no name. Raises ValidationError.
+    A closed account stays nameless. One under review gets no name, nor does one that staff took the
+    name off. Raises ValidationError.
     """
     name = clean_name(name)
     account = User.objects.filter(pk=user_id)
     named = account.exclude(status=AccountStatus.CLOSED)
     if name:
-        named = named.exclude(status=AccountStatus.FLAGGED)
-    if not named.update(display_name=name) and account.filter(status=AccountStatus.FLAGGED):
+        named = named.exclude(status=AccountStatus.FLAGGED).filter(is_name_taken_off=False)
+    if not named.update(display_name=name):
+        _refuse(account)
+    return name
+
+
+def _refuse(account: QuerySet[User]) -> None:
+    """Say why an account gets no name; a closed one has nobody to tell."""
+    if account.filter(status=AccountStatus.FLAGGED):
         raise ValidationError(
             _("While your account is under review, it can't be given a name."), "name_under_review"
         )
-    return name
+    if account.filter(is_name_taken_off=True).exclude(status=AccountStatus.CLOSED):
+        raise ValidationError(TAKEN_OFF, "name_taken_off")
+
+
+def take_name_off(*, user_id: UUID) -> bool:
+    """Take off a name that nobody should read, for good. Returns whether there was one."""
+    named = User.objects.filter(pk=user_id).exclude(display_name="")
+    return bool(named.update(display_name="", is_name_taken_off=True))
+
+
+def allow_name(*, user_id: UUID) -> bool:
+    """Let an account have a name again. Returns whether it could have none."""
+    refused = User.objects.filter(pk=user_id, is_name_taken_off=True)
+    return bool(refused.update(is_name_taken_off=False))

@@ -99,6 +99,8 @@ def name(request: HttpRequest) -> HttpResponse:
     user = cast(User, request.user)
     form = NameForm(request.POST or None, initial={"display_name": user.display_name})
     if request.method != "POST" or not form.is_valid():
+        if user.is_name_taken_off and not form.is_bound:
+            messages.warning(request, names.TAKEN_OFF)
         return render(request, "account/name.html", {"form": form})
     try:
         names.set_name(user_id=user.pk, name=form.cleaned_data["display_name"])

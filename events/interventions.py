@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 
 class InterventionKind(models.TextChoices):
@@ -67,7 +68,9 @@ class Intervention(models.Model):
     decided_by = models.CharField(
         _("decided by"), max_length=150, blank=True, help_text=_("Who last said to go on, or not.")
     )
-    decision = models.CharField(_("decision"), max_length=200, blank=True)
+    decision = models.CharField(
+        pgettext_lazy("intervention", "decision"), max_length=200, blank=True
+    )
     began_at = models.DateTimeField(_("began at"), db_default=Now())
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
 
@@ -105,7 +108,7 @@ class ItemState(models.TextChoices):
 
 
 class InterventionItem(models.Model):
-    """One delivery of a frozen set. It stays when the delivery is pruned."""
+    """One delivery of a frozen set. It outlives the delivery, and goes by its own age."""
 
     intervention = models.ForeignKey(
         Intervention,

@@ -154,6 +154,11 @@ class Delivery(models.Model):
                 name="delivery_dead_by_cause",
                 condition=Q(state="dead"),
             ),
+            models.Index(
+                fields=["receiver", "fingerprint", "due_at", "key"],
+                name="delivery_retrying_by_cause",
+                condition=Q(state="pending") & ~Q(fingerprint=""),
+            ),
             models.Index(fields=["-id"], name="delivery_skipped", condition=Q(state="skipped")),
             models.Index(
                 fields=["receiver", "finished_at"],

@@ -233,6 +233,7 @@ class RewardDecision(models.Model):
             models.Index(
                 fields=["inviter", "rule_kind", "occurred_at"], name="points_decision_of_inviter"
             ),
+            models.Index(fields=["occurred_at"], name="points_decision_by_time"),
             models.Index(
                 fields=["id"], name="points_decision_pending", condition=Q(outcome="pending")
             ),

@@ -1,5 +1,6 @@
-"""The admin's groups, its history, mails, and django-q2's tables: doorbells, to read only."""
+"""The admin's groups, its history, mails, alarms, and django-q2's tables, to read only."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import admin
@@ -7,13 +8,18 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_q import admin as django_q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from events.admin import PersonalAdmin, ReadOnlyAdmin
-from events.staff_lists import FindsByIndex, StaffAdmin, any_of, ids_of
+from events.staff_lists import FindsByIndex, KnownValuesFilter, StaffAdmin, any_of, ids_of
+from project.alarms.models import Alarm, AlarmKind
 from project.models import Mail
+from project.monitor.shown import lasting, up_to
+from project.support import READ
 
 admin.site.index_title = _("Usher")
 admin.site.unregister(Group)
@@ -106,3 +112,56 @@ class MailAdmin(PersonalAdmin):
         """Return the mails to an account, or about an event."""
         ids = ids_of(term)
         return queryset.filter(any_of({"user__in": ids, "event_id__in": ids}))
+
+
+class IsOverFilter(KnownValuesFilter):
+    """Alarms that are over, or those that are still on."""
+
+    title = _("over")
+    parameter_name = "over"
+
+    def values(self) -> Iterable[tuple[str, Any]]:
+        """Return both."""
+        return [("yes", _("over")), ("no", _("still on"))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return the alarms of a choice."""
+        still_on = {"yes": False, "no": True}.get(self.value() or "")
+        return queryset if still_on is None else queryset.filter(ended_at__isnull=still_on)
+
+
+@admin.register(Alarm)
+class AlarmAdmin(ReadOnlyAdmin):
+    """What was wrong with receivers, and for how long. For those who may open the monitor."""
+
+    list_display = ("receiver", "kind", "at_worst", "began_at", "ended_at", "lasted")
+    list_filter = ("kind", IsOverFilter, "began_at")
+    fields = ("receiver", "kind", "threshold_s", "at_worst", "began_at", "ended_at", "lasted")
+    search_fields = ("receiver",)
+    search_help_text = _("Part of a receiver's name")
+    ordering = ("-began_at", "-pk")
+    actions = None
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Tell whether this member of staff may open the monitor."""
+        return self.has_view_permission(request)
+
+    def has_view_permission(self, request: HttpRequest, obj: Alarm | None = None) -> bool:
+        """Tell whether this member of staff may open the monitor."""
+        return request.user.has_perms(READ)
+
+    @admin.display(description=_("at worst"))
+    def at_worst(self, alarm: Alarm) -> str | None:
+        """Return how many deliveries were dead, or for how long one was due."""
+        if alarm.worst is None:  # of a former release
+            return None
+        if alarm.kind == AlarmKind.OVERDUE:
+            return lasting(alarm.worst)
+        return gettext("%(count)s dead") % {"count": up_to(alarm.worst)}
+
+    @admin.display(description=_("lasted"))
+    def lasted(self, alarm: Alarm) -> str | None:
+        """Return for how long it was on."""
+        if alarm.ended_at is None:
+            return None
+        return lasting(max(0.0, (alarm.ended_at - alarm.began_at).total_seconds()))

@@ -12,6 +12,7 @@ class ProjectConfig(AppConfig):
         """Register checks, invariants, audits; connect receivers; declare what is done daily."""
         from events.delivery.chores import chore
         from events.operations.daily import EVERY_MINUTES
+        from events.operations.prune import prunes
         from events.queue import schedule
         from project import (  # noqa: F401
             audits,
@@ -22,11 +23,13 @@ class ProjectConfig(AppConfig):
             receivers,
         )
         from project.alarms import receivers as alarm_receivers  # noqa: F401
+        from project.alarms.watching import ended_alarms
         from project.mails import receivers as mail_receivers  # noqa: F401
         from project.observing import checks as observing_checks  # noqa: F401
         from project.observing import starting
 
         starting.start()
+        prunes("alarms", ended_alarms)
 
         for name, function, every_minutes in (
             # A look a day, in slices: see there.

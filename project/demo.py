@@ -88,7 +88,7 @@ def create_invited_campaign() -> Campaign:
     return _campaign(
         INVITED,
         description="Five euros off, because a friend brought you here.",
-        translations={CHINESE: {"name": "朋友带你来", "description": "朋友带你来，立减五欧元。"}},
+        translations={CHINESE: {"name": "朋友带您来", "description": "朋友带您来，立减五欧元。"}},
         audience=Audience.INVITED,
         amount=500,
         min_spend=2500,

@@ -73,6 +73,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500, or 503 where the database is away or busy. Django calls it in an except block."""
     if not is_outage(sys.exc_info()[1]):
         return page(request, HTTPStatus.INTERNAL_SERVER_ERROR)
+    return _unavailable(request)
+
+
+def _unavailable(request: HttpRequest) -> HttpResponse:
     answer = page(request, HTTPStatus.SERVICE_UNAVAILABLE)
     answer["Retry-After"] = str(RETRY_AFTER_S)
     return answer
@@ -91,6 +95,9 @@ def page(
     told = told or {}
     try:
         return render(request, template or f"{status:d}.html", {**context, **told}, status=status)
-    except Exception:
+    except Exception as error:
         logger.exception("The page for status %d could not be rendered.", status)
+        # Pages in the usual frame ask who is logged in; this one asks nothing of the database.
+        if is_outage(error) and status != HTTPStatus.SERVICE_UNAVAILABLE:
+            return _unavailable(request)
         return HttpResponse(_PLAIN.format(**context), status=status)

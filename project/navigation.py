@@ -99,6 +99,7 @@ GROUPS = (
                 ("events.view_event", "events.view_delivery"),
                 _("How all receivers are doing, what fails, and what mends it."),
             ),
+            Listing("project.alarm", "notifications"),
             Listing("events.event", "bolt"),
             Listing("events.delivery", "local_shipping"),
             Listing("events.attempt", "error"),

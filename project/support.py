@@ -182,6 +182,7 @@ def _story_page(request: HttpRequest, story: Story, about: dict[str, Any]) -> Ht
             "replay": request.user.has_perm(REPLAY),
             "skip": request.user.has_perm(SKIP),
             "resume": request.user.has_perm(RESUME),
+            "trace": request.user.has_perm(TRACE),
         },
         "reason_length": REASON_LENGTH,
     }

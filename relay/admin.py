@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.cache import patch_cache_control
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext_lazy
 
 from events.admin import PersonalAdmin, ProcessedEventAdmin, ReadOnlyAdmin
 from events.staff_lists import KnownValuesFilter, StaffAdmin
@@ -184,7 +184,7 @@ class EndpointAdmin(StaffAdmin[Endpoint]):
 class DecisionFilter(KnownValuesFilter):
     """What was answered."""
 
-    title = _("decision")
+    title = pgettext_lazy("risk check", "decision")
     parameter_name = "decision"
 
     def values(self) -> Iterable[tuple[str, str]]:

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 from uuid_utils.compat import uuid7
 
 MESSAGE_ID_LENGTH = 255
@@ -40,7 +41,9 @@ class RiskCheck(models.Model):
     deadline_at = models.DateTimeField(_("deadline"))
     timed_out_at = models.DateTimeField(_("timed out at"), null=True, blank=True)
     answered_at = models.DateTimeField(_("answered at"), null=True, blank=True)
-    decision = models.CharField(_("decision"), max_length=10, blank=True, default="")
+    decision = models.CharField(
+        pgettext_lazy("risk check", "decision"), max_length=10, blank=True, default=""
+    )
 
     class Meta:
         verbose_name = _("risk check")

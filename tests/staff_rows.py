@@ -20,6 +20,7 @@ from knox.models import AuthToken
 from accounts.models import Consent, RiskSignal, RiskSignalKind, StatusChange, User
 from coupons.models import BulkIssue, BulkIssueRow, Redemption
 from events.models import Attempt, Delivery, ReceiverState
+from project.alarms.models import Alarm
 from project.models import Mail
 from relay.endpoints import Endpoint
 from relay.parked import ParkedMessage
@@ -96,6 +97,7 @@ def _make_operations(person: User, n: int) -> None:
     Mail.objects.create(
         event_id=uuid4(), kind="welcome", user=person, outcome="sent", message_id=f"<{n}@x>"
     )
+    Alarm.objects.create(receiver=f"some.receiver{n}", kind="dead", worst=n)
     Endpoint.objects.create(
         name=f"CRM {n}", url="https://crm.example/", owner_email="o@example.com", sealed_secret="x"
     )

@@ -1,73 +1,61 @@
-"""Dead deliveries by their cause: one group for each receiver and fingerprint.
+"""What fails, by its cause: one group for each receiver and fingerprint.
 
 A look costs what there are groups, each read by index and counted up to a bound: not what is dead,
 and not what history is.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from django.db import connection
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from events.models import Delivery, DeliveryState
 from events.operations.bounded import MOST, count_up_to, distinct_up_to
+from events.operations.causes import DEAD, MOST_CAUSES, heads
+from events.operations.retrying import Retrying, retrying, retrying_of_cause
 
-MOST_GROUPS = 100
-
-# From one group to the next along the index: its rows are not gone through.
-_HEADS = """
-WITH RECURSIVE head (id) AS (
-    SELECT (
-        SELECT id FROM events_delivery WHERE state = 'dead' AND receiver >= %s
-        ORDER BY receiver, fingerprint LIMIT 1
-    )
-    UNION ALL
-    SELECT (
-        SELECT later.id FROM events_delivery later
-        WHERE later.state = 'dead'
-            AND (later.receiver, later.fingerprint) > (known.receiver, known.fingerprint)
-        ORDER BY later.receiver, later.fingerprint LIMIT 1
-    )
-    FROM head JOIN events_delivery known ON known.id = head.id
-)
-SELECT id FROM head WHERE id IS NOT NULL LIMIT %s
-"""
+Cause = tuple[str, str]  # a receiver, and the fingerprint of how it fails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureGroup:
-    """Deliveries to one receiver that died of the same: class of error, and place in our code."""
+    """Deliveries to one receiver that fail of the same: class of error, and place in our code."""
 
     receiver: str
     fingerprint: str
-    count: int  # MOST + 1: more than that many
+    count: int  # that are dead; MOST + 1: more than that many
+    retrying: int = 0  # that failed so, and are to be tried again; bounded alike
     affected: int  # different keys, as a rule people, among those that were counted
     first_at: datetime | None  # when the first of them died, as far as it is known
     last_at: datetime | None
-    sample_id: int  # the delivery that died last
+    next_at: datetime | None = None  # when the next of them is tried
+    sample_id: int  # the delivery that died last; where none is dead, the one tried next
     error: str  # its last error, in a line
 
     @property
     def is_cut(self) -> bool:
-        """Tell whether there are more than were counted."""
+        """Tell whether more are dead than were counted."""
         return self.count > MOST
 
 
-def failure_groups(receiver: str = "", limit: int = MOST_GROUPS) -> list[FailureGroup]:
-    """Return the groups, of one receiver or all, in order of receiver. Three statements."""
-    with connection.cursor() as cursor:
-        cursor.execute(_HEADS, [receiver, limit])
-        heads = [pk for (pk,) in cursor.fetchall()]
-    found = _groups_of(Delivery.objects.filter(pk__in=heads))
-    return [group for group in found if receiver in ("", group.receiver)]
+def failure_groups(receiver: str = "", limit: int = MOST_CAUSES) -> list[FailureGroup]:
+    """Return the groups, of one receiver or all, in order of receiver. Five statements.
+
+    Of more than `limit` those are left out first of which nothing is dead.
+    """
+    first = heads(DEAD, "died_at", receiver=receiver, limit=limit)
+    dead = _groups_of(Delivery.objects.filter(pk__in=first))
+    ours = [group for group in dead if receiver in ("", group.receiver)]
+    found = _with_retrying(ours, retrying(receiver, limit))[:limit]
+    return sorted(found, key=_cause)
 
 
 def failure_group(receiver: str, fingerprint: str) -> FailureGroup | None:
-    """Return one group; None where nothing is dead of it."""
-    heads = dead_of(receiver, fingerprint).values_list("pk", flat=True)[:1]
-    return next(iter(_groups_of(Delivery.objects.filter(pk__in=list(heads)))), None)
+    """Return one group; None where nothing is dead of it, and nothing is to be tried again."""
+    first = dead_of(receiver, fingerprint).values_list("pk", flat=True)[:1]
+    dead = _groups_of(Delivery.objects.filter(pk__in=list(first)))
+    return next(iter(_with_retrying(dead, retrying_of_cause(receiver, fingerprint))), None)
 
 
 def dead_of(receiver: str, fingerprint: str) -> QuerySet[Delivery]:
@@ -75,6 +63,44 @@ def dead_of(receiver: str, fingerprint: str) -> QuerySet[Delivery]:
     return Delivery.objects.filter(
         state=DeliveryState.DEAD, receiver=receiver, fingerprint=fingerprint
     ).order_by("died_at")
+
+
+def _cause(group: FailureGroup | Retrying) -> Cause:
+    return group.receiver, group.fingerprint
+
+
+def _with_retrying(dead: list[FailureGroup], others: list[Retrying]) -> list[FailureGroup]:
+    """Return the groups with what is to be tried again of the same; then those of nothing else."""
+    same = {_cause(each): each for each in others}
+    found = [_joined(group, same.pop(_cause(group), None)) for group in dead]
+    return found + [_only_retrying(each) for each in same.values()]
+
+
+def _joined(group: FailureGroup, others: Retrying | None) -> FailureGroup:
+    if others is None:
+        return group
+    return replace(
+        group,
+        retrying=others.count,
+        # Order keeps people apart: whoever has a dead one has no other that is tried meanwhile.
+        affected=group.affected + others.affected,
+        next_at=others.next_at,
+    )
+
+
+def _only_retrying(others: Retrying) -> FailureGroup:
+    return FailureGroup(
+        receiver=others.receiver,
+        fingerprint=others.fingerprint,
+        count=0,
+        retrying=others.count,
+        affected=others.affected,
+        first_at=None,
+        last_at=None,
+        next_at=others.next_at,
+        sample_id=others.sample_id,
+        error=others.error,
+    )
 
 
 def _groups_of(heads: QuerySet[Delivery]) -> list[FailureGroup]:

@@ -1,15 +1,18 @@
-"""Delete finished deliveries and failed attempts beyond their age.
+"""Delete finished deliveries and failed attempts beyond their age, and what else is over.
 
 Never unfinished work with its attempts, never events, never processed ids: an inbox must remember
 what it has applied for ever, or a replay would apply it again.
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from events.interventions import InterventionItem
 from events.models import Attempt, Delivery, ReceiverState
 from events.operations.chunks import CHUNK_SIZE, Progress, in_short_transaction, silent
 from events.receivers import all_receivers
@@ -21,6 +24,24 @@ class Pruned:
 
     deliveries: int
     attempts: int
+    others: dict[str, int] = field(default_factory=dict)  # by what was declared
+
+
+Over = Callable[[datetime], QuerySet[Any]]  # what was over before a time
+_others: dict[str, Over] = {}
+
+
+def prunes(name: str, over: Over) -> None:
+    """Declare rows that go when they have been over for long enough. Declare them in `ready()`."""
+    _others[name] = over
+
+
+def _items_of_ended(before: datetime) -> QuerySet[InterventionItem]:
+    """Return the frozen sets of what ended before a time. Who did what, and why, stays."""
+    return InterventionItem.objects.filter(intervention__ended_at__lt=before)
+
+
+prunes("intervention_items", _items_of_ended)
 
 
 def prune(cutoff: datetime, *, progress: Progress = silent) -> Pruned:
@@ -38,7 +59,8 @@ def prune(cutoff: datetime, *, progress: Progress = silent) -> Pruned:
             attempts += gone.attempts
             progress(gone.deliveries + gone.attempts)
     attempts += _prune_attempts(cutoff, progress)
-    return Pruned(deliveries=deliveries, attempts=attempts)
+    others = {name: _prune_others(over(cutoff), progress) for name, over in _others.items()}
+    return Pruned(deliveries=deliveries, attempts=attempts, others=others)
 
 
 def planned_prune(cutoff: datetime) -> Pruned:
@@ -47,7 +69,8 @@ def planned_prune(cutoff: datetime) -> Pruned:
     attempts = Attempt.objects.filter(
         Q(delivery__in=deliveries) | Q(ended_at__lt=cutoff, delivery__finished_at__isnull=False)
     )
-    return Pruned(deliveries=deliveries.count(), attempts=attempts.count())
+    others = {name: over(cutoff).count() for name, over in _others.items()}
+    return Pruned(deliveries=deliveries.count(), attempts=attempts.count(), others=others)
 
 
 def _mark(cutoff: datetime) -> list[str]:
@@ -96,3 +119,16 @@ def _prune_attempts(cutoff: datetime, progress: Progress) -> int:
 def _delete_attempts(ids: list[int]) -> int:
     finished = Attempt.objects.filter(pk__in=ids, delivery__finished_at__isnull=False)
     return finished.delete()[0]
+
+
+def _prune_others(rows: QuerySet[Any], progress: Progress) -> int:
+    total = 0
+    while gone := in_short_transaction(partial(_delete_some, rows)):
+        total += gone
+        progress(gone)
+    return total
+
+
+def _delete_some(rows: QuerySet[Any]) -> int:
+    some = list(rows.values_list("pk", flat=True)[:CHUNK_SIZE])
+    return rows.filter(pk__in=some).delete()[0] if some else 0

@@ -28,6 +28,12 @@ class Alarm(models.Model):
         blank=True,
         help_text=_("By which it began, and will be over; only what is overdue has one."),
     )
+    worst = models.PositiveIntegerField(
+        _("worst"),
+        null=True,
+        blank=True,
+        help_text=_("Dead deliveries, or for how many seconds one was due. Empty: not noted."),
+    )
     began_at = models.DateTimeField(_("began at"), db_default=Now())
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
 

@@ -5,10 +5,11 @@ constraint lets one begin: so mails and webhooks, which receivers of that event 
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from events.models import Delivery
@@ -31,6 +32,8 @@ def watch(queues: Sequence[str] = ()) -> None:
     wrong = {subject: each for each in seen.values() for subject in _wrong_with(each)}
     for subject in wrong.keys() - raised.keys():
         in_short_transaction(partial(_begin, subject, wrong[subject]))
+    for subject in raised.keys() & wrong.keys():
+        _note_worse(raised[subject], wrong[subject])
     for subject in raised.keys() - wrong.keys():
         if _is_over(raised[subject], seen.get(subject[0])):
             in_short_transaction(partial(_end, raised[subject]))
@@ -39,6 +42,11 @@ def watch(queues: Sequence[str] = ()) -> None:
 def open_alarms() -> list[Alarm]:
     """Return the alarms that are not over, the oldest first."""
     return list(Alarm.objects.filter(ended_at__isnull=True).order_by("began_at", "pk"))
+
+
+def ended_alarms(before: datetime) -> QuerySet[Alarm]:
+    """Return the alarms that were over before a time."""
+    return Alarm.objects.filter(ended_at__lt=before)
 
 
 def _wrong_with(seen: Glance) -> Iterator[Subject]:
@@ -75,7 +83,8 @@ def _is_late(alarm: Alarm) -> bool:
 def _begin(subject: Subject, seen: Glance) -> None:
     receiver, kind = subject
     threshold = threshold_s(receiver) if kind == AlarmKind.OVERDUE else None
-    alarm = Alarm(receiver=receiver, kind=kind, threshold_s=threshold)
+    extent = _extent(kind, seen)
+    alarm = Alarm(receiver=receiver, kind=kind, threshold_s=threshold, worst=extent)
     try:
         with transaction.atomic():
             alarm.save(force_insert=True)
@@ -89,6 +98,21 @@ def _begin(subject: Subject, seen: Glance) -> None:
         dead=seen.dead,
     )
     alarm_began.publish(data)
+
+
+def _note_worse(alarm: Alarm, seen: Glance) -> None:
+    """Keep how bad it is, where that is news."""
+    extent = _extent(alarm.kind, seen)
+    if extent <= (alarm.worst or 0):
+        return
+    better = Q(worst__isnull=True) | Q(worst__lt=extent)  # another worker may have seen more
+    mine = Alarm.objects.filter(better, pk=alarm.pk, ended_at__isnull=True)
+    in_short_transaction(partial(mine.update, worst=extent))
+
+
+def _extent(kind: str, seen: Glance) -> int:
+    """Return how many deliveries are dead, or for how many seconds one has been due."""
+    return seen.dead if kind == AlarmKind.DEAD else round(seen.oldest_due_age_s or 0.0)
 
 
 def _end(alarm: Alarm) -> None:

@@ -18,6 +18,7 @@ from events.operations import staged
 from events.operations.bounded import MOST
 from events.operations.failure_groups import dead_of, failure_group, failure_groups
 from events.operations.glance import glance
+from events.operations.retrying import retrying_of
 from events.operations.signature import REASON_LENGTH
 from project.monitor.shown import (
     dashboard,
@@ -81,7 +82,7 @@ def receiver_parts(request: HttpRequest, name: str) -> HttpResponse:
 @page_of_staff(*READ)
 @require_safe
 def failures(request: HttpRequest, name: str) -> HttpResponse:
-    """Show what died of one cause, to be replayed or skipped as it is shown."""
+    """Show what fails of one cause; what is dead, to be replayed or skipped as it is shown."""
     at = database_now()  # before the count: what dies in between is not shown, and not frozen
     group = failure_group(name, request.GET.get("fingerprint", ""))
     if group is None:
@@ -91,11 +92,13 @@ def failures(request: HttpRequest, name: str) -> HttpResponse:
         "group": group,
         "count": min(group.count, MOST),
         "counted": up_to(group.count),
+        "retrying": up_to(group.retrying),
         "affected": up_to(group.affected),
         "at": at.isoformat(),
         "may_trace": may_trace,
         "attempt": _last_attempt(group.sample_id) if may_trace else None,
         "deliveries": dead_of(group.receiver, group.fingerprint)[:SHOWN],
+        "next_tried": retrying_of(group.receiver, group.fingerprint)[:SHOWN],
         "underway": Intervention.objects.filter(
             receiver=group.receiver, fingerprint=group.fingerprint, ended_at__isnull=True
         ).first(),

@@ -64,6 +64,7 @@ class Progress:
     intervention: Intervention
     counts: list[tuple[str, int]]  # what there is, in words
     touched: int  # of the set
+    is_kept: bool  # not pruned
     is_open: bool
     is_stopped: bool
 
@@ -110,6 +111,7 @@ def progress_of(intervention: Intervention) -> Progress:
         intervention=intervention,
         counts=[(str(ItemState(state).label), count) for state, count in counts.items() if count],
         touched=intervention.size - counts[ItemState.FROZEN],
+        is_kept=intervention.ended_at is None or any(counts.values()),
         is_open=intervention.ended_at is None,
         is_stopped=intervention.state == InterventionState.STOPPED,
     )

@@ -12,7 +12,7 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import CharField, JSONField, TextField
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -32,6 +32,7 @@ from events.models import Delivery, DeliveryState, ReceiverState
 from tests.accounts.conftest import PASSWORD, Register
 from tests.accounts.test_standing import published
 from tests.parallel import run_at_once
+from tests.plans import plans_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -151,30 +152,10 @@ def test_the_address_is_not_in_the_reasons_of_those_who_run_the_machine(mei: Use
 
 
 def test_the_search_for_an_address_reads_no_deliveries_but_the_skipped(mei: User) -> None:
-    searches: list[tuple[str, Any]] = []
+    plans = plans_of(lambda: close_account(user_id=mei.pk, reason=REQUESTED))
 
-    def noting(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        if sql.startswith("SELECT") and "skip_reason" in sql:
-            searches.append((sql, params))
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(noting):
-        close_account(user_id=mei.pk, reason=REQUESTED)
-
-    (search,) = searches
-    assert "delivery_skipped" in plan_of(*search)
-
-
-@transaction.atomic
-def plan_of(sql: str, params: Any) -> str:
-    """Return how the database reads what a query asks for, where the tables are long."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            cursor.execute("SET LOCAL enable_seqscan = off")  # which is cheap while they are short
-            cursor.execute(f"EXPLAIN {sql}", params)
-        else:
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
-        return "\n".join(str(row) for row in cursor.fetchall())
+    (plan,) = [plan for sql, plan in plans if "skip_reason" in sql]
+    assert "delivery_skipped" in plan
 
 
 def test_another_person_s_longer_address_stays(mei: User) -> None:

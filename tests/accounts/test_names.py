@@ -9,7 +9,7 @@ from rest_framework.test import APIClient
 from accounts.closing import CloseReason, close_account
 from accounts.export import export
 from accounts.models import User
-from accounts.names import clean_name, set_name
+from accounts.names import clean_name, set_name, take_name_off
 from tests.accounts.conftest import PASSWORD, close, flag
 
 pytestmark = pytest.mark.django_db
@@ -153,6 +153,69 @@ def test_the_name_of_an_account_under_review_is_shown_to_nobody(
     flag(inviter)
 
     assert "Mei Lin" not in client.get(link, follow=True).content.decode()
+
+
+def by_staff(action: str, person: User) -> None:
+    """Let a superuser do something to an account, in the admin."""
+    staff = User.objects.filter(is_superuser=True).first()
+    browser = Client()
+    browser.force_login(staff or User.objects.create_superuser("admin@example.com", PASSWORD))
+    asked = {"action": action, "_selected_action": [str(person.pk)], "reason": "Passes for a bank."}
+    browser.post("/admin/accounts/user/", asked)
+
+
+def test_a_name_that_staff_took_off_stays_off_on_pages_and_over_the_api(
+    client: Client, api_client: APIClient, inviter: User
+) -> None:
+    set_name(user_id=inviter.pk, name="Bank")
+    by_staff("take_name_off", inviter)
+    client.force_login(inviter)
+    api_client.force_authenticate(inviter)
+
+    asked = client.get("/accounts/name/").content.decode()
+    page = client.post("/accounts/name/", {"display_name": "Bank 2"}).content.decode()
+    (error,) = api_client.put(NAME, {"display_name": "Bank 2"}).json()["errors"]
+
+    assert "Your name was taken off by our staff" in asked
+    assert "Your name was taken off by our staff" in page
+    assert (error["pointer"], error["code"]) == ("/display_name", "name_taken_off")
+    assert User.objects.get(pk=inviter.pk).display_name == ""
+    assert api_client.put(NAME, {"display_name": ""}).status_code == 200
+
+
+def test_staff_allow_a_name_again(client: Client, inviter: User) -> None:
+    set_name(user_id=inviter.pk, name="Bank")
+    by_staff("take_name_off", inviter)
+
+    by_staff("allow_name", inviter)
+
+    set_name(user_id=inviter.pk, name="Mei")
+    assert User.objects.get(pk=inviter.pk).display_name == "Mei"
+    said = LogEntry.objects.order_by("pk").values_list("change_message", flat=True)
+    assert list(said) == [
+        "Take the name off: Passes for a bank.",
+        "Allow a name again: Passes for a bank.",
+    ]
+
+
+def test_there_is_nothing_to_take_off_or_allow_twice(inviter: User) -> None:
+    by_staff("allow_name", inviter)
+    by_staff("take_name_off", inviter)
+
+    assert not User.objects.get(pk=inviter.pk).is_name_taken_off
+    assert not LogEntry.objects.exists()
+
+
+def test_a_name_that_was_given_meanwhile_is_taken_off_for_good(inviter: User) -> None:
+    set_name(user_id=inviter.pk, name="Bank")
+
+    assert take_name_off(user_id=inviter.pk)
+    assert not take_name_off(user_id=inviter.pk)
+
+    with pytest.raises(ValidationError) as refusal:
+        set_name(user_id=inviter.pk, name="Bank")
+    assert refusal.value.code == "name_taken_off"
+    assert export(inviter.pk)["is_name_taken_off"] is True
 
 
 def test_staff_s_reason_for_taking_a_name_off_is_kept(client: Client, inviter: User) -> None:

@@ -109,6 +109,26 @@ def test_pages_of_staff_shut_nobody_out(window: Page) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("language", ["en", "zh-hans"])
+def test_the_preview_of_a_campaign_file_breaks_no_name_letter_by_letter(
+    window: Page, language: str
+) -> None:
+    campaign = Campaign.objects.latest("pk")
+    file = f"id,name,terms\n{campaign.pk},Mittwinterfest,{'All of the terms. ' * 20}\n"
+    window.set_extra_http_headers({"Accept-Language": language})
+    window.set_viewport_size(cast(Any, NARROW))
+    window.goto(reverse("admin:coupons_campaign_import"))
+    as_csv: Any = {"name": "a.csv", "mimeType": "text/csv", "buffer": file.encode()}
+    window.set_input_files("input[type=file]", as_csv)
+
+    window.locator(".submit-row input[type=submit]").click()
+
+    name = window.locator("tbody td").first
+    expect(name).to_have_text("Mittwinterfest")
+    assert name.evaluate("cell => cell.clientWidth") > 80
+    assert window.evaluate(CUT_OFF) == []
+
+
 def test_what_scripts_do_works_without_evaluating_text(window: Page) -> None:
     window.goto(reverse("admin:events_delivery_changelist"))
 

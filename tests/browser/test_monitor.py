@@ -45,7 +45,7 @@ def monitor(drain: Drain, on_call: User, page: Page) -> Iterator[Page]:
         page.get_by_label("E-mail address").fill(on_call.email)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("main").get_by_role("button", name="Log in", exact=True).click()
-        expect(page.get_by_text("Nothing is dead.")).to_be_visible()
+        expect(page.get_by_text("Nothing fails.")).to_be_visible()
         yield page
 
 
@@ -57,7 +57,7 @@ def test_the_first_fails_again_and_stops_the_rest_until_the_cause_is_mended(
         register(email=f"{name}@example.com", password=PASSWORD).user for name in ("lin", "mo")
     ]
 
-    group = page.get_by_role("region", name="What is dead, by cause")
+    group = page.get_by_role("region", name="What fails, by cause")
     expect(group.get_by_role("row").filter(has_text=WELCOME_RECEIVER)).to_contain_text("2")
     group.get_by_role("link", name="PermanentFailure: never").click()  # the page showed it itself
     page.get_by_label("Reason").fill("I think it is mended")

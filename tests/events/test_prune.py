@@ -14,6 +14,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from events.interventions import Intervention, InterventionItem
 from events.management.usage import duration
 from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
 from events.operations import prune as pruning
@@ -226,6 +227,41 @@ def test_a_dry_run_counts_what_would_go_and_writes_nothing(
     assert (plan["deliveries"], plan["attempts"]) == (result["deliveries"], result["attempts"])
     assert result["deliveries"] > 0
     assert result["attempts"] > 0
+
+
+def intervention(ended: timedelta | None) -> Intervention:
+    """Return an intervention in three deliveries, ended so long ago, or open."""
+    made = Intervention.objects.create(
+        kind="replay",
+        receiver=RECEIVER,
+        fingerprint=f"{Intervention.objects.count()}",
+        size=3,
+        asked_by="ada",
+        reason="mended",
+        state="running" if ended is None else "through",
+        ended_at=None if ended is None else timezone.now() - ended,
+    )
+    InterventionItem.objects.bulk_create(
+        InterventionItem(intervention=made, delivery_id=number) for number in range(3)
+    )
+    return made
+
+
+def test_the_frozen_sets_of_interventions_that_ended_long_ago_go_and_who_asked_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pruning, "CHUNK_SIZE", 2)
+    ended, lately, still_open = intervention(OLD), intervention(timedelta(1)), intervention(None)
+    Intervention.objects.update(began_at=timezone.now() - OLD)
+
+    plan = json.loads(run("--older-than", "90d", "--dry-run", "--json"))
+    text = run()
+
+    assert plan["intervention_items"] == 3
+    assert "3 intervention items from before then deleted.\n" in text
+    assert not ended.items.exists()
+    assert lately.items.count() == still_open.items.count() == 3
+    assert Intervention.objects.count() == 3
 
 
 def test_it_works_in_chunks_and_an_interrupted_call_is_finished_by_the_next(

@@ -17,6 +17,7 @@ from points.funnel import InviteFunnel, days_of_invites, funnel_of, invite_funne
 from points.funnel_steps import FunnelStep
 from points.models import ProcessedEvent, RewardDecision
 from tests.conftest import Drain
+from tests.plans import plans_of
 from tests.points.factories import make_rule
 from tests.points.test_receiver import register
 from tests.reconciling import statements
@@ -112,6 +113,15 @@ def test_queries_are_few(inviter: User, drain: Drain) -> None:
 
     assert statements(lambda: funnel_of(inviter.pk)) == 2
     assert statements(lambda: days_of_invites(since=today, until=today)) == 2
+
+
+def test_days_are_read_by_their_time_not_from_all_decisions(inviter: User) -> None:
+    today = timezone.now().date()
+
+    plans = plans_of(lambda: days_of_invites(since=today, until=today))
+
+    (plan,) = [plan for sql, plan in plans if "points_rewarddecision" in sql]
+    assert "points_decision_by_time" in plan
 
 
 def test_somebody_who_invited_nobody_has_an_empty_funnel(inviter: User) -> None:

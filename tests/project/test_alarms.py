@@ -11,11 +11,13 @@ from django.core import mail
 from django.core.checks import run_checks
 from django.db import connection
 from django.db.models.functions import Now
+from django.utils import timezone
 from pytest_django import Settings
 
 from events.models import Delivery, DeliveryState, Event
 from events.operations.glance import glance
 from events.operations.pausing import pause
+from events.operations.prune import prune
 from events.operations.replay import replay_chosen
 from project.alarms import watching
 from project.alarms.models import Alarm, AlarmKind
@@ -108,6 +110,59 @@ def test_dead_deliveries_are_told_of_once_until_none_is_left(
 
     mine = [subject for subject in told(drain) if RECORD in subject and "batch" not in subject]
     assert mine == [f"Alarm: dead deliveries to {RECORD}", f"Over: dead deliveries to {RECORD}"]
+
+
+def test_an_alarm_keeps_how_bad_it_was_at_its_worst(grow_old: GrowOld) -> None:
+    for age_s in (THRESHOLD_S + 5, THRESHOLD_S + 300, THRESHOLD_S + 60, 0):
+        grow_old(age_s)
+        watch()
+
+    alarm = Alarm.objects.get()
+    assert alarm.ended_at
+    assert alarm.worst == THRESHOLD_S + 300
+
+
+def test_more_dead_deliveries_than_before_are_kept_with_the_alarm(
+    publish: Publish, drain: Drain, misbehave: Misbehave
+) -> None:
+    for number in (1, 2, 3):
+        misbehave(number, "permanent")
+    publish(1)
+    drain()
+    watch()
+    publish(2, key="mei")
+    publish(3, key="wu")
+    drain()
+
+    watch()
+
+    assert Alarm.objects.get(receiver=RECORD).worst == 3
+
+
+def test_an_alarm_of_a_former_release_begins_to_be_noted(grow_old: GrowOld) -> None:
+    raised = overdue()
+    grow_old(THRESHOLD_S + 5)
+
+    watch()
+
+    raised.refresh_from_db()
+    assert raised.worst == THRESHOLD_S + 5
+
+
+def test_alarms_that_have_been_over_for_long_are_pruned() -> None:
+    long_ago = timezone.now() - timedelta(days=100)
+    overdue("probe.still_on")
+    Alarm.objects.update(began_at=long_ago)
+    over = overdue("probe.over")
+    Alarm.objects.filter(pk=over.pk).update(began_at=long_ago, ended_at=long_ago)
+    lately = overdue("probe.lately")
+    Alarm.objects.filter(pk=lately.pk).update(ended_at=timezone.now())
+
+    pruned = prune(timezone.now() - timedelta(days=90))
+
+    assert pruned.others["alarms"] == 1
+    kept = set(Alarm.objects.values_list("receiver", flat=True))
+    assert kept == {"probe.still_on", "probe.lately"}
 
 
 def test_what_is_due_for_less_is_no_alarm(grow_old: GrowOld) -> None:

@@ -29,6 +29,8 @@ ONLINE = [
     ("accounts", "0006_lists_of_staff", "user_staff"),
     ("coupons", "0006_lists_of_staff", "coupons_redemption_of_order"),
     ("events", "0010_dead_by_cause", "delivery_dead_by_cause"),
+    ("events", "0011_retrying_by_cause", "delivery_retrying_by_cause"),
+    ("points", "0006_decisions_by_time", "points_decision_by_time"),
     ("project", "0005_lists_of_staff", "project_mail_not_sent"),
 ]
 NAME = "probe_effect_online"

@@ -110,7 +110,7 @@ def test_the_dashboard_shows_receivers_failures_queues_workers_and_alarms(
     assert f"dead {RECORD} since" in text
     assert re.search(rf"{RECORD} 0 – 0 0 0 3 0\.0 – –", text)
     assert "probe.call_once paused" in text
-    assert f"{ERROR} {RECORD} 3 3" in text
+    assert f"{ERROR} {RECORD} 3 0 3" in text
     assert "probe 1 0 0 served" in text
     assert "outside 1 0 0 stuck: stuck!" in text
     assert "coupons 0 0 0 no worker serves it" in text
@@ -140,6 +140,7 @@ def test_a_look_asks_no_more_however_much_is_dead_or_noted(
             client.get(reverse("monitor-parts"))
         return len(asked)
 
+    Delivery.objects.filter(pk=dead[0].pk).update(state="pending", due_at=Now())
     before = count()
     for number, delivery in enumerate(dead):
         Delivery.objects.filter(pk=delivery.pk).update(fingerprint=str(number))
@@ -149,7 +150,7 @@ def test_a_look_asks_no_more_however_much_is_dead_or_noted(
         )
         SeenWorker.objects.create(name=str(number), host="h", queues={})
 
-    assert count() == before <= 23
+    assert count() == before <= 25
 
 
 def test_a_group_shows_its_latest_error_and_what_died(
@@ -158,13 +159,118 @@ def test_a_group_shows_its_latest_error_and_what_died(
     text = read(client, "monitor-failures", RECORD, **GROUP)
 
     assert ERROR in text
-    assert "Dead 3 Affected 3" in text
+    assert "Dead 3 Retrying 0 Affected 3" in text
     assert "Traceback <most recent>" in text
     assert "person 0" in text
 
 
+def test_an_intervention_whose_set_is_pruned_says_so(client: Client, on_call: User) -> None:
+    ended = Intervention.objects.create(
+        kind="replay", receiver=RECORD, size=3, asked_by="ada", reason="x",
+        state=InterventionState.GIVEN_UP, ended_at=timezone.now(),
+    )  # fmt: skip
+
+    text = read(client, "monitor-intervention", ended.pk)
+
+    assert "What became of the 3 deliveries is no longer kept." in text
+    assert "3 of 3" not in text
+
+
+def test_a_cause_shows_what_is_tried_again_apart_from_what_is_dead(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    Delivery.objects.filter(pk=dead[0].pk).update(state=DeliveryState.PENDING, due_at=Now())
+
+    text = read(client, "monitor-failures", RECORD, **GROUP)
+
+    assert f"{ERROR} {RECORD} 2 1 3" in read(client, "monitor")
+    assert "Dead 2 Retrying 1 Next try" in text
+    assert "These 2 deliveries, and none that dies later" in text
+    assert text.index("Those that died first") < text.index("Those that are tried next")
+    assert dead[0].key in text[text.index("Those that are tried next") :]
+
+
+def test_where_nothing_is_dead_there_is_nothing_to_replay(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    Delivery.objects.update(state=DeliveryState.PENDING, due_at=Now(), died_at=None)
+
+    page = client.get(reverse("monitor-failures", args=[RECORD]), GROUP).content.decode()
+
+    assert "Nothing is dead of it" in page
+    assert 'name="at"' not in page
+    assert "Those that died first" not in page
+
+
+# --- Past alarms ----------------------------------------------------------------------------------
+
+ALARMS = "admin:project_alarm_changelist"
+
+
+def past_alarms() -> None:
+    """Make three alarms, two of which are over."""
+    now = timezone.now()
+    began = now - timedelta(hours=2)
+    for receiver, more in (
+        ("probe.record", {"kind": "dead", "worst": 10_001, "ended_at": now}),
+        ("probe.call_once", {"kind": "overdue", "worst": 75, "threshold_s": 60, "ended_at": now}),
+        ("probe.still", {"kind": "dead"}),
+    ):
+        Alarm.objects.create(receiver=receiver, began_at=began, **more)
+
+
+def test_past_alarms_say_what_since_when_until_when_and_how_many(
+    client: Client, on_call: User
+) -> None:
+    past_alarms()
+
+    text = read(client, ALARMS)
+
+    assert "10,000+ dead" in text
+    assert "75.0 s" in text
+    assert "2:00:00" in text
+    assert "probe.still" in text
+
+
+def test_alarms_are_searched_and_filtered(client: Client, on_call: User) -> None:
+    past_alarms()
+
+    def found(**query: str) -> set[str]:
+        rows = client.get(reverse(ALARMS), query).context["cl"].result_list
+        return {alarm.receiver for alarm in rows}
+
+    assert found(q="call") == {"probe.call_once"}
+    assert found(over="no") == {"probe.still"}
+    assert found(over="yes", kind__exact="dead") == {"probe.record"}
+
+
+def test_alarms_are_read_by_those_who_may_open_the_monitor_and_changed_by_nobody(
+    client: Client,
+) -> None:
+    past_alarms()
+    alarm = Alarm.objects.earliest("pk")
+    change = reverse("admin:project_alarm_change", args=[alarm.pk])
+    log_in(client, "marketing")
+    assert client.get(reverse(ALARMS)).status_code == 403
+
+    superuser = User.objects.create_superuser("root@example.com", "irrelevant")
+    client.force_login(superuser)
+
+    assert client.get(change).status_code == 200
+    assert client.post(change, {"receiver": "x"}).status_code == 403
+    assert client.get(reverse("admin:project_alarm_add")).status_code == 403
+
+
+def test_the_monitor_leads_to_past_alarms(client: Client, on_call: User) -> None:
+    happened.publish(Happened(key="li", number=1))
+
+    assert reverse(ALARMS) in client.get(reverse("monitor")).content.decode()
+    page = client.get(reverse("monitor-receiver", args=[RECORD])).content.decode()
+    assert f"{reverse(ALARMS)}?q={RECORD}" in page
+
+
 def test_a_group_that_is_gone_says_so(client: Client, on_call: User) -> None:
-    assert "Nothing is dead of this cause" in read(client, "monitor-failures", RECORD, **GROUP)
+    assert "Nothing fails of this cause" in read(client, "monitor-failures", RECORD, **GROUP)
 
 
 @pytest.mark.parametrize("name", ["monitor-receiver", "monitor-receiver-parts"])

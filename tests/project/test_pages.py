@@ -174,7 +174,7 @@ def test_a_page_without_a_database_is_a_friendly_503(client: Client) -> None:
         assert_sound(answer)
 
 
-def test_not_found_without_a_database_still_answers() -> None:
+def test_not_found_without_a_database_is_a_friendly_503() -> None:
     client = Client(raise_request_exception=False)
     client.force_login(make_person())
 
@@ -182,10 +182,21 @@ def test_not_found_without_a_database_still_answers() -> None:
         raise OperationalError("connection refused")
 
     with connection.execute_wrapper(refuse):
-        answer = client.get("/nowhere/")
+        answer = client.get("/nowhere/", HTTP_ACCEPT_LANGUAGE="zh-hans")
 
-    assert answer.status_code in {404, 503}
-    assert b"<h1" in answer.content
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert_sound(answer, "zh-hans")
+
+
+@pytest.mark.urls("tests.project.failing_urls")
+def test_an_old_form_without_anything_typed_has_one_way_that_stands_out() -> None:
+    client = Client(enforce_csrf_checks=True)
+
+    answer = client.post("/form/", HTTP_ORIGIN="http://testserver")
+
+    html = answer.content.decode()
+    assert "Send it again" in html
+    assert 'class="button quiet"' in html
 
 
 def test_the_language_switch_works_without_script(client: Client) -> None:

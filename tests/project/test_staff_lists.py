@@ -29,6 +29,7 @@ SMALL = {
     "points.rewardrule",
     "relay.endpoint",
     "relay.parkedmessage",
+    "project.alarm",
     "auth.group",
     "django_q.success",
     "django_q.failure",

@@ -107,6 +107,20 @@ def test_what_is_not_found_is_said_beside_the_field(
     assert 'class="errorlist"' in answer.content.decode()
 
 
+@pytest.mark.parametrize("may_view_attempts", [True, False])
+def test_what_an_error_said_is_for_those_who_may_view_attempts(
+    client: Client, dead: Delivery, may_view_attempts: bool
+) -> None:
+    log_in(client, *READ, *(["view_attempt"] if may_view_attempts else []))
+    dead.failures.update(error_class="OSError", error_message="li@example.com is unknown")
+
+    page = client.get(event_page(dead.event_id)).content.decode()
+
+    assert "attempt 1 failed after" in page
+    assert "OSError" in page
+    assert ("li@example.com is unknown" in page) is may_view_attempts
+
+
 def test_who_may_not_view_accounts_learns_of_none(client: Client, unlucky: User) -> None:
     log_in(client, "view_event", "view_delivery")
 

@@ -22,14 +22,16 @@ from accounts.referrals import RefusalCode, Undecidable
 from accounts.services import ReferralReason
 from accounts.views import REFERRAL_SENTENCES
 from coupons import redeeming
-from coupons.models import DecisionReason
+from coupons.models import DecisionReason, IssueDecision
 from coupons.states import CouponState, EffectiveStatus
+from events.interventions import Intervention
 from events.models import DeliveryState
 from points.ledger import EntryKind
 from points.refusals import Refused
 from points.rewards import RewardReason
 from project import checkouts
 from project.api.problems import problem
+from relay.risk import RiskCheck
 
 CATALOGUE = Path(settings.LOCALE_PATHS[0]) / "zh_Hans" / "LC_MESSAGES" / "django.po"
 NOT_SHOWN = {"tests", "benchmarks", "var", "docs", "locale", "static"}
@@ -91,6 +93,17 @@ def test_the_compiled_catalogue_says_the_same(catalogue: Catalog) -> None:
         compiled = read_mo(file)
 
     assert said_by(compiled) == said_by(catalogue)
+
+
+# One word for the account that somebody has; a ledger's account, of points, is a term of its own.
+OTHER_WORDS = re.compile("(?<!积分)账户|帐[户号]|你")
+
+
+def test_an_account_has_one_name_and_readers_are_addressed_politely(catalogue: Catalog) -> None:
+    said = [text for message in entries(catalogue) for text in translations_of(message)]
+    said += [line for source in sources() for line in source.read_text().splitlines()]
+
+    assert [text for text in said if OTHER_WORDS.search(text)] == []
 
 
 def said_by(catalogue: Catalog) -> dict[tuple[str | None, str], list[str]]:
@@ -200,6 +213,12 @@ MODELS = [model for model in apps.get_models() if model._meta.app_label in OURS]
 def test_the_admin_names_tables_and_fields_in_chinese(model: type[models.Model]) -> None:
     for name in names_of(model):
         assert_chinese(name)
+
+
+@pytest.mark.parametrize("field", [RiskCheck.decision, Intervention.decision])
+def test_what_is_decided_elsewhere_is_no_decision_to_issue_a_coupon(field: Any) -> None:
+    with override("zh-hans"):
+        assert field.field.verbose_name != IssueDecision._meta.verbose_name
 
 
 def names_of(model: type[models.Model]) -> Iterator[Any]:

@@ -16,6 +16,7 @@ class Command(BaseCommand):
 
     help = (
         "Deletes finished deliveries and failed attempts beyond an age, in small batches. "
+        "So do past alarms and the sets of ended interventions. "
         "Unfinished work, events and processed ids stay."
     )
 
@@ -40,10 +41,15 @@ class Command(BaseCommand):
             with counted(self.stderr) as counter:
                 result = prune(cutoff, progress=counter)
         if options["json"]:
-            document = {"dry_run": options["dry_run"], "finished_before": cutoff, **asdict(result)}
-            return write_json(self.stdout, document)
+            figures = asdict(result)
+            document = {"dry_run": options["dry_run"], "finished_before": cutoff}
+            write_json(self.stdout, document | figures.pop("others") | figures)
+            return
         went = "would be deleted. Nothing was written." if options["dry_run"] else "deleted."
-        return self.stdout.write(
+        self.stdout.write(
             f"{result.deliveries} finished deliveries and {result.attempts} failed attempts from "
             f"before {cutoff:%Y-%m-%d %H:%M} UTC {went}"
         )
+        for name, count in result.others.items():
+            if count:
+                self.stdout.write(f"{count} {name.replace('_', ' ')} from before then {went}")
