@@ -8,6 +8,7 @@ from django.contrib.admin.models import LogEntry
 from django.db.models import Model, Q
 
 from accounts.models import NOTE_LENGTH, StatusChange
+from events.interventions import Intervention
 from events.models import Delivery, DeliveryState, ReceiverState
 
 OBJECT_REPR_LENGTH = 200  # of the admin's log
@@ -20,6 +21,12 @@ _TEXTS: dict[type[Model], dict[str, int | None]] = {
     StatusChange: {"note": NOTE_LENGTH},  # of whomever: one reason may be given for many people
     Delivery: {"skipped_by": _WHO_LENGTH, "skip_reason": _REASON_LENGTH},
     ReceiverState: {"paused_by": _WHO_LENGTH, "pause_reason": _REASON_LENGTH},
+    Intervention: {
+        "asked_by": _WHO_LENGTH,
+        "reason": _REASON_LENGTH,
+        "decided_by": _WHO_LENGTH,
+        "decision": _REASON_LENGTH,
+    },
 }
 # Where nobody wrote anything into most of many rows: which have an index of their own.
 _WRITTEN: dict[type[Model], Q] = {Delivery: Q(state=DeliveryState.SKIPPED)}

@@ -28,6 +28,7 @@ from accounts.queries import accounts_by_id
 from accounts.referrals import void_referral
 from accounts.services import complete_registration
 from accounts.standing import flag_account
+from events.interventions import Intervention, InterventionKind, InterventionState
 from events.models import Delivery, DeliveryState, ReceiverState
 from tests.accounts.conftest import PASSWORD, Register
 from tests.accounts.test_standing import published
@@ -139,6 +140,18 @@ def test_the_address_is_not_in_the_reasons_of_those_who_run_the_machine(mei: Use
         paused_by="mei@example.com",
         pause_reason="mei@example.com gets too much",
     )
+    intervention = Intervention.objects.create(
+        kind=InterventionKind.REPLAY,
+        receiver="points.reward",
+        fingerprint="f",
+        size=1,
+        asked_by="mei@example.com",
+        reason="mei@example.com asked for it",
+        decided_by="mei@example.com",
+        decision="Mei@example.com asked to end it",
+        state=InterventionState.GIVEN_UP,
+        ended_at=timezone.now(),
+    )
 
     close_account(user_id=mei.pk, reason=REQUESTED)
 
@@ -149,6 +162,10 @@ def test_the_address_is_not_in_the_reasons_of_those_who_run_the_machine(mei: Use
     assert delivery.skipped_by == receiver.paused_by == placeholder
     assert delivery.skip_reason == f"Asked for by {placeholder}"
     assert receiver.pause_reason == f"{placeholder} gets too much"
+    intervention.refresh_from_db()
+    assert intervention.asked_by == intervention.decided_by == placeholder
+    assert intervention.reason == f"{placeholder} asked for it"
+    assert intervention.decision == f"{placeholder} asked to end it"
 
 
 def test_the_search_for_an_address_reads_no_deliveries_but_the_skipped(mei: User) -> None:
