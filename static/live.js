@@ -5,6 +5,7 @@
 
 const { parts, socket: socketPath } = document.currentScript.dataset;
 const USUAL_LOOK_S = 60;
+const USUAL_LOOK_WITH_SOCKET_S = 300; // for the rare thing that a socket does not tell
 const GATHER_MS = 40; // hints come in bursts: one look for all of them
 const ANSWER_WITHIN_MS = 15_000;
 const MAX_DELAY_S = 60;
@@ -84,8 +85,12 @@ function schedule() {
     lookIn(spread(Math.min(...waiting.map((part) => Number(part.dataset.lookAfter)))));
   } else {
     clearTimeout(timer);
-    timer = setTimeout(() => document.hidden ? schedule() : look(), spread(USUAL_LOOK_S));
+    timer = setTimeout(() => document.hidden ? schedule() : look(), spread(usualLookS()));
   }
+}
+
+function usualLookS() {
+  return socket?.readyState === WebSocket.OPEN ? USUAL_LOOK_WITH_SOCKET_S : USUAL_LOOK_S;
 }
 
 function tellWhetherReachable() {
@@ -174,6 +179,7 @@ function connect() {
     if (socket !== opened) return; // another has taken its place
     clearTimeout(silence);
     if (code === SESSION_ENDED) lookSoon();
+    else if (!isLooking) schedule(); // sooner than with a socket
     attempts += 1;
     reconnecting = setTimeout(connect, delayed(attempts));
   });

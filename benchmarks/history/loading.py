@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
+from accounts.models import User
 from benchmarks.history.deliveries import Deliveries
 from benchmarks.history.people import AMOUNT, CURRENCY, POINTS, People
 from benchmarks.history.rows import Rows, reset_sequences, vacuum
@@ -69,6 +70,7 @@ def load(
         campaign_id=str(campaign.pk),
         rule_id=str(rule.pk),
         next_position=position,
+        taken_codes=User.objects.values_list("referral_code", flat=True),
     )
     while people.next_position - position < events:
         done = (people.next_position - position) / events

@@ -1,7 +1,7 @@
 """People who sign up one after the other, and the chain of events that each sets off."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -56,11 +56,13 @@ class People:
         campaign_id: str,
         rule_id: str,
         next_position: int,
+        taken_codes: Iterable[str],
     ) -> None:
         """Take where to write, and the campaign and the rule that decide about everybody."""
         self.deliveries, self.random = deliveries, random
         self.campaign_id, self.rule_id = campaign_id, rule_id
         self.next_position = next_position
+        self._taken_codes = set(taken_codes)
         self.count = self.coupons = 0
         self.inviters: list[Inviter] = []
         self._inviting: deque[Inviter] = deque(maxlen=INVITERS_AT_A_TIME)
@@ -117,11 +119,7 @@ class People:
         return {FAN_OUT: Fate.WAITING} if FAN_OUT in fates else fates
 
     def _account(self, at: float) -> tuple[str, str]:
-        person, code, time = (
-            uuid7_at(at, self.random),
-            codes.generate(REFERRAL_CODE_LENGTH),
-            moment(at),
-        )
+        person, code, time = uuid7_at(at, self.random), self._new_code(), moment(at)
         email = f"{person}@example.com"
         language = "zh-hans" if self.count % 3 == 0 else "en"
         flags = ("f", "f", "t", "f")  # returning, staff, may log in, superuser
@@ -130,6 +128,13 @@ class People:
         )
         self._add["account.EmailAddress"](person, email, "t", "t")
         return person, code
+
+    def _new_code(self) -> str:
+        """Return a referral code that nobody has: of hundreds of thousands, two would be alike."""
+        while (code := codes.generate(REFERRAL_CODE_LENGTH)) in self._taken_codes:
+            pass
+        self._taken_codes.add(code)
+        return code
 
     def _inviter(self) -> Inviter | None:
         if self._inviting and self.random.random() < INVITED:

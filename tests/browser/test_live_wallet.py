@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from django.db import transaction
 from django.utils import timezone
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, Request, expect
 
 from accounts.models import User
 from coupons.signals import CouponIssued, coupon_issued
@@ -28,6 +28,8 @@ NewContext = Callable[..., BrowserContext]
 QUEUES = ("coupons", "points")
 ON_ITS_WAY = "Your welcome coupon is on its way."
 LATE = "This takes longer than usual."
+PARTS = "/wallet/parts/"
+MINUTE_MS = 60_000
 
 # How far parts of the page have moved by themselves, and whether it was loaded again.
 WATCH = """
@@ -160,6 +162,26 @@ def issue_another(email: str) -> None:
     issued = CouponIssued(coupon_id=coupon.pk, campaign_id=coupon.campaign_id, user_id=user.pk)
     with transaction.atomic():
         coupon_issued.publish(issued)
+
+
+@pytest.mark.parametrize("has_socket", [True, False])
+def test_a_page_without_a_socket_asks_each_minute_and_one_with_a_socket_seldom(
+    address: str, page: Page, drain: Drain, has_socket: bool
+) -> None:
+    page.clock.install()
+    if not has_socket:
+        page.route_web_socket("**/ws/live/", lambda socket: socket.close())
+    sign_up(page, f"{address}/accounts/signup/", "mei@example.com")
+    drain()
+    a_coupon_arrives(page)
+    expect(page.get_by_text(ON_ITS_WAY)).to_have_count(0)
+    asked: list[Request] = []
+    page.on("request", lambda request: asked.append(request) if PARTS in request.url else None)
+
+    page.clock.fast_forward(MINUTE_MS)
+    page.wait_for_function("performance.now() > 0")  # what was due has been asked for
+
+    assert bool(asked) is not has_socket
 
 
 def test_a_wallet_follows_its_person_out(address: str, page: Page) -> None:
