@@ -16,7 +16,8 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from events.models import Attempt, Delivery, Event, ReceiverState
+from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
+from events.operations.by_state import in_state
 from events.operations.chunks import chunks
 from events.operations.pausing import pause, resume
 from events.operations.record import name_of, put_on_record
@@ -110,6 +111,22 @@ class ReceiverFilter(KnownValuesFilter):
         return super().queryset(request, queryset).filter(finished | ~finished)
 
 
+class StateFilter(KnownValuesFilter):
+    """Deliveries in a state."""
+
+    title = _("state")
+    parameter_name = "state"
+
+    def values(self) -> Iterable[tuple[str, Any]]:
+        """Return the states."""
+        return DeliveryState.choices
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Return those in the chosen state."""
+        state = self.value()
+        return in_state(super().queryset(request, queryset), state) if state else queryset
+
+
 class _DeliveryInline(ReadOnlyInline):
     model = Delivery
     fields = ("receiver", "target", "state", "attempts", "due_at", "finished_at", "last_error")
@@ -121,15 +138,22 @@ class _AttemptInline(ReadOnlyInline):
 
 
 @admin.register(Event)
-class EventAdmin(ReadOnlyAdmin):
+class EventAdmin(FindsByIndex, ReadOnlyAdmin):
     """The log, newest first."""
 
     list_display = ("event_id", "type", "version", "key", "occurred_at", "correlation_id")
     list_filter = (TypeFilter,)
-    search_fields = ("event_id__exact", "key__exact", "correlation_id__exact")
+    search_fields = ("event_id", "key", "correlation_id")
     search_help_text = _("Event id, key (a user's id) or correlation id, whole")
     ordering = ("-position",)
     inlines: ClassVar = [_DeliveryInline]
+
+    def find(self, queryset: QuerySet[Event], term: str) -> QuerySet[Event]:
+        """Return an event, or those of a key or of what belongs together."""
+        named = Q(key=term) | Q(correlation_id=term)
+        with suppress(ValueError):
+            named |= Q(event_id=UUID(term))
+        return queryset.filter(named)
 
 
 @admin.register(Delivery)
@@ -137,7 +161,7 @@ class DeliveryAdmin(FindsByIndex, ReadOnlyAdmin):
     """What is owed to receivers."""
 
     list_display = ("id", "receiver", "type", "key", "state", "attempts", "due_at", "last_error")
-    list_filter = ("state", ReceiverFilter)
+    list_filter = (StateFilter, ReceiverFilter)
     search_fields = ("event", "key", "fingerprint")
     search_help_text = _("Event id, key (a user's id) or fingerprint, whole")
     ordering = ("-id",)

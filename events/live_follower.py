@@ -92,11 +92,6 @@ class Follower:
         self._require_room(found[0].person)  # others may have come meanwhile
         return self._add(Socket(channel, *found))
 
-    def close(self) -> None:
-        """Wait for what is asked at present, and ask nothing more."""
-        self._looking.shutdown()
-        self._joining.shutdown()
-
     def leave(self, socket: Socket) -> None:
         """Forget a socket. Once nobody is left, nothing is asked any more."""
         sockets = self._sockets.get(socket.viewer.person, set())

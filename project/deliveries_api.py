@@ -18,6 +18,7 @@ from api.fields import StrictCharField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 from events.models import RECEIVER_LENGTH, Attempt, Delivery, DeliveryState
+from events.operations.by_state import in_state
 from events.operations.intervention import WrongState, replay_delivery, skip_delivery
 from events.operations.known import is_receiver
 from events.operations.signature import REASON_LENGTH
@@ -40,12 +41,6 @@ _FILTERS = [
     )
 ]
 
-# What a state implies: the condition of the partial index that finds its rows.
-_INDEX_OF: dict[str | None, dict[str, bool]] = {
-    DeliveryState.PENDING: {"due_at__isnull": False},
-    DeliveryState.RUNNING: {"lease_expires_at__isnull": False},
-    DeliveryState.DONE: {"finished_at__isnull": False},
-}
 # True of all. With it two partial indexes find those of a receiver that has few among millions.
 _FINISHED_OR_NOT = Q(finished_at__isnull=True) | Q(finished_at__isnull=False)
 
@@ -166,9 +161,11 @@ class Deliveries(generics.ListAPIView[Delivery]):
     def filter_queryset(self, queryset: QuerySet[Delivery, Any]) -> QuerySet[Delivery, Any]:
         """Narrow the list as the query says. Raises ValidationError (400)."""
         chosen = filters_of(self.request, self.Filters)
-        if "receiver" in chosen and "state" not in chosen:
+        if state := chosen.pop("state", None):
+            queryset = in_state(queryset, state)
+        elif "receiver" in chosen:
             queryset = queryset.filter(_FINISHED_OR_NOT)
-        return queryset.filter(**chosen, **_INDEX_OF.get(chosen.get("state"), {}))
+        return queryset.filter(**chosen)
 
     @extend_schema(operation_id="deliveries", summary="List deliveries", parameters=_FILTERS)
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:

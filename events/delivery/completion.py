@@ -7,6 +7,8 @@ a day after a worker first saw a receiver listen to a type, the sweep adds them.
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from math import inf
+from time import monotonic
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
@@ -19,6 +21,7 @@ from events.receivers import Receiver, all_receivers
 COMPLETED_FOR = timedelta(hours=24)  # after a receiver was first seen
 REACH_BACK = timedelta(minutes=10)  # the new release may publish and serve before it is seen
 SETTLED_AFTER = timedelta(minutes=2)  # positions are not commit-ordered: look again until then
+LOOK_AGAIN_S = 300.0  # at rest too: a transaction may take longer than that, or a clock be wrong
 CHUNK_SIZE = 500  # events in one look
 
 
@@ -27,21 +30,28 @@ class Completion:
 
     def __init__(self) -> None:
         self._complete_to: dict[tuple[str, str], int] = {}  # positions, by receiver and type
-        self._all_complete_at: object = None  # the log's end and what is owed, once all is there
+        self._situation: object = None  # what is owed, and where the log ends
+        self._same_since = self._looked_at = -inf  # of this process's clock
 
     def advance(self) -> int:
         """Add what receivers lack of types new to them, a chunk each at most. Return how many.
 
-        Where nothing has come since all was complete, only that is asked.
+        Where nothing has come for a while, that is all that is asked, and every receiver seldom.
         """
-        now = database_now()
-        owed, end = list(_owed(now)), _end_of_log()
-        if self._all_complete_at == (owed, end):
+        now, situation = monotonic(), (owed := list(_owed()), _end_of_log())
+        if situation != self._situation:
+            self._situation, self._same_since = situation, now
+        if self._is_at_rest(now):
             return 0
+        self._looked_at = now
         added = sum(self._complete(*what) for what in owed)
-        is_settled = end is None or end[1] < now - SETTLED_AFTER
-        self._all_complete_at = (owed, end) if is_settled and not added else None
+        if added:
+            self._same_since = now
         return added
+
+    def _is_at_rest(self, now: float) -> bool:
+        is_settled = now - self._same_since > SETTLED_AFTER.total_seconds()
+        return is_settled and now - self._looked_at < LOOK_AGAIN_S
 
     def _complete(self, receiver: Receiver, type_: str, owed_from: datetime) -> int:
         events, what = Event.objects.filter(type=type_), (receiver.name, type_)
@@ -73,20 +83,20 @@ def add_missing_deliveries(
     return len(missing)
 
 
-def _owed(now: datetime) -> Iterator[tuple[Receiver, str, datetime]]:
+def _owed() -> Iterator[tuple[Receiver, str, datetime]]:
     """Yield receivers with the types that are new to them, and since when they are owed those."""
     states = ReceiverState.objects.in_bulk()
+    new_since = database_now() - COMPLETED_FOR
     for receiver in all_receivers():
         for signal in receiver.signals if receiver.name in states else ():
             seen_at = states[receiver.name].type_seen_at(signal.type)
-            if seen_at and seen_at > now - COMPLETED_FOR:
+            if seen_at and seen_at > new_since:
                 yield receiver, signal.type, _owed_from(seen_at, states[receiver.name])
 
 
-def _end_of_log() -> tuple[int, datetime] | None:
-    """Return the position of the last event, and when it occurred."""
-    last = Event.objects.order_by("-position").values_list("position", "occurred_at")
-    return last.first()
+def _end_of_log() -> int:
+    """Return the position of the last event."""
+    return Event.objects.order_by("-position").values_list("position", flat=True).first() or 0
 
 
 def _owed_from(seen_at: datetime, state: ReceiverState) -> datetime:

@@ -5,7 +5,7 @@ and not what history is.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import OuterRef, QuerySet, Subquery
@@ -13,7 +13,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from events.models import Delivery, DeliveryState
 from events.operations.bounded import MOST, count_up_to, distinct_up_to
 from events.operations.causes import DEAD, MOST_CAUSES, heads
-from events.operations.retrying import Retrying, retrying, retrying_of_cause
+from events.operations.retrying import Retrying, retrying, retrying_of, retrying_of_cause
 
 Cause = tuple[str, str]  # a receiver, and the fingerprint of how it fails
 
@@ -26,7 +26,7 @@ class FailureGroup:
     fingerprint: str
     count: int  # that are dead; MOST + 1: more than that many
     retrying: int = 0  # that failed so, and are to be tried again; bounded alike
-    affected: int  # different keys, as a rule people, among those that were counted
+    affected: int  # different keys, as a rule people, at least: some of both may be the same
     first_at: datetime | None  # when the first of them died, as far as it is known
     last_at: datetime | None
     next_at: datetime | None = None  # when the next of them is tried
@@ -42,20 +42,21 @@ class FailureGroup:
 def failure_groups(receiver: str = "", limit: int = MOST_CAUSES) -> list[FailureGroup]:
     """Return the groups, of one receiver or all, in order of receiver. Five statements.
 
-    Of more than `limit` those are left out first of which nothing is dead.
+    Of more than `limit` those are left out first of which nothing is to be tried again.
     """
     first = heads(DEAD, "died_at", receiver=receiver, limit=limit)
     dead = _groups_of(Delivery.objects.filter(pk__in=first))
     ours = [group for group in dead if receiver in ("", group.receiver)]
-    found = _with_retrying(ours, retrying(receiver, limit))[:limit]
-    return sorted(found, key=_cause)
+    found = ours + _without(ours, retrying(receiver, limit))
+    return sorted(sorted(found, key=lambda group: not group.retrying)[:limit], key=_cause)
 
 
 def failure_group(receiver: str, fingerprint: str) -> FailureGroup | None:
     """Return one group; None where nothing is dead of it, and nothing is to be tried again."""
     first = dead_of(receiver, fingerprint).values_list("pk", flat=True)[:1]
     dead = _groups_of(Delivery.objects.filter(pk__in=list(first)))
-    return next(iter(_with_retrying(dead, retrying_of_cause(receiver, fingerprint))), None)
+    found = dead or _without(dead, retrying_of_cause(receiver, fingerprint))
+    return next(iter(found), None)
 
 
 def dead_of(receiver: str, fingerprint: str) -> QuerySet[Delivery]:
@@ -69,23 +70,10 @@ def _cause(group: FailureGroup | Retrying) -> Cause:
     return group.receiver, group.fingerprint
 
 
-def _with_retrying(dead: list[FailureGroup], others: list[Retrying]) -> list[FailureGroup]:
-    """Return the groups with what is to be tried again of the same; then those of nothing else."""
-    same = {_cause(each): each for each in others}
-    found = [_joined(group, same.pop(_cause(group), None)) for group in dead]
-    return found + [_only_retrying(each) for each in same.values()]
-
-
-def _joined(group: FailureGroup, others: Retrying | None) -> FailureGroup:
-    if others is None:
-        return group
-    return replace(
-        group,
-        retrying=others.count,
-        # Order keeps people apart: whoever has a dead one has no other that is tried meanwhile.
-        affected=group.affected + others.affected,
-        next_at=others.next_at,
-    )
+def _without(dead: list[FailureGroup], others: list[Retrying]) -> list[FailureGroup]:
+    """Return groups of what is to be tried again, but for causes of which something is dead."""
+    known = set(map(_cause, dead))
+    return [_only_retrying(each) for each in others if _cause(each) not in known]
 
 
 def _only_retrying(others: Retrying) -> FailureGroup:
@@ -110,10 +98,14 @@ def _groups_of(heads: QuerySet[Delivery]) -> list[FailureGroup]:
         receiver=OuterRef("receiver"),
         fingerprint=OuterRef("fingerprint"),
     )
+    again = retrying_of(OuterRef("receiver"), OuterRef("fingerprint"))
     timed = same.filter(died_at__isnull=False)  # a former release told no time
     rows = heads.order_by("receiver", "fingerprint").annotate(
         count=count_up_to(same.order_by("died_at")),
         affected=distinct_up_to(same.order_by("died_at"), "key"),
+        retrying=count_up_to(again),
+        retried=distinct_up_to(again, "key"),
+        next_at=Subquery(again.values("due_at")[:1]),
         first_at=Subquery(timed.order_by("died_at").values("died_at")[:1]),
         last_id=Subquery(timed.order_by("-died_at").values("pk")[:1]),
     )
@@ -132,8 +124,10 @@ def _group(row: Delivery, sample: Delivery) -> FailureGroup:
         receiver=row.receiver,
         fingerprint=row.fingerprint,
         count=figures["count"],
-        affected=figures["affected"],
+        retrying=figures["retrying"],
+        affected=max(figures["affected"], figures["retried"]),
         first_at=figures["first_at"],
+        next_at=figures["next_at"],
         last_at=sample.died_at,
         sample_id=sample.pk,
         error=sample.last_error,

@@ -39,21 +39,17 @@ def retrying_of_cause(receiver: str, fingerprint: str) -> list[Retrying]:
     return _groups_of(list(first))
 
 
-def retrying_of(receiver: str, fingerprint: str) -> QuerySet[Delivery]:
+def retrying_of(receiver: str | OuterRef, fingerprint: str | OuterRef) -> QuerySet[Delivery]:
     """Return the deliveries of a cause, those first that are tried first."""
-    same = _retrying().filter(receiver=receiver, fingerprint=fingerprint)
-    return same.order_by("due_at")
-
-
-def _retrying() -> QuerySet[Delivery]:
-    return Delivery.objects.filter(state=DeliveryState.PENDING).exclude(fingerprint="")
+    failed = Delivery.objects.filter(state=DeliveryState.PENDING).exclude(fingerprint="")
+    return failed.filter(receiver=receiver, fingerprint=fingerprint).order_by("due_at")
 
 
 def _groups_of(first: list[int]) -> list[Retrying]:
-    same = _retrying().filter(receiver=OuterRef("receiver"), fingerprint=OuterRef("fingerprint"))
+    same = retrying_of(OuterRef("receiver"), OuterRef("fingerprint"))
     rows = Delivery.objects.filter(pk__in=first, due_at__isnull=False).annotate(
-        count=count_up_to(same.order_by("due_at")),
-        affected=distinct_up_to(same.order_by("due_at"), "key"),
+        count=count_up_to(same),
+        affected=distinct_up_to(same, "key"),
     )
     return [_group(row) for row in rows if row.__dict__["count"]]
 

@@ -100,8 +100,8 @@ def receiver_rows(seen: Iterable[Glance]) -> list[ReceiverRow]:
 
 
 def latest_first(groups: Sequence[FailureGroup]) -> list[FailureGroup]:
-    """Return groups by when somebody last died of it; those of unknown times at the end."""
-    return sorted(groups, key=lambda group: _when(group.last_at), reverse=True)
+    """Return groups: first what is going on and to be tried again, then by when the last died."""
+    return sorted(groups, key=lambda g: (g.retrying > 0, _when(g.last_at)), reverse=True)
 
 
 def progress_of(intervention: Intervention) -> Progress:

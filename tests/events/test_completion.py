@@ -202,43 +202,70 @@ def test_a_look_that_finds_nothing_new_takes_no_turn_to_write(publish: Publish) 
     assert [q["sql"] for q in queries if not q["sql"].startswith("SELECT")] == []
 
 
-def complete() -> Completion:
-    """Return a sweeper that has found everything in its place, long enough ago."""
-    sweeper = Completion()
-    while sweeper.advance():
-        pass
-    sweeper.advance()
-    return sweeper
+class Clock:
+    """A process's clock that tests set."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Return the sweeper's clock."""
+    made = Clock()
+    monkeypatch.setattr(completion, "monotonic", made)
+    return made
+
+
+@pytest.fixture
+def sweeper(publish: Publish, clock: Clock) -> Completion:
+    """Return a sweeper that rests: nothing has come for more than two minutes."""
+    occurred(publish(1).id, timedelta(minutes=5))
+    first_seen(timedelta(minutes=6))
+    made = Completion()
+    made.advance()
+    clock.now_s += 121
+    return made
 
 
 def test_while_nothing_comes_receivers_are_not_looked_at_one_by_one(
-    publish: Publish, django_assert_num_queries: DjangoAssertNumQueries
+    sweeper: Completion, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    occurred(publish(1).id, timedelta(minutes=5))
-    first_seen(timedelta(minutes=6))
-    sweeper = complete()
-
-    with django_assert_num_queries(3):  # the time, the receivers, the end of the log
+    with django_assert_num_queries(3):  # the receivers, the time, the end of the log
         assert sweeper.advance() == 0
 
 
-def test_what_comes_after_a_rest_is_completed(publish: Publish) -> None:
-    occurred(publish(1).id, timedelta(minutes=5))
-    first_seen(timedelta(minutes=6))
-    sweeper = complete()
+def test_what_comes_after_a_rest_is_completed(sweeper: Completion, publish: Publish) -> None:
     publish(2)
     forget()
 
+    assert sweeper.advance() > 0
+
+
+def test_a_receiver_that_comes_during_a_rest_is_completed(sweeper: Completion) -> None:
+    other = "probe.record_batch"
+    Delivery.objects.filter(receiver=other).delete()
+    ReceiverState.objects.create(name=other, first_seen_at=timezone.now() - timedelta(minutes=6))
+
     assert sweeper.advance() == 1
 
 
-def test_a_receiver_that_comes_during_a_rest_is_completed(publish: Publish) -> None:
-    occurred(publish(1).id, timedelta(minutes=5))
+def test_a_commit_that_came_very_late_is_met_within_some_minutes_of_rest(
+    sweeper: Completion, publish: Publish, clock: Clock
+) -> None:
+    late = publish(2)  # its position was taken before that of the last event
     forget()
-    sweeper = complete()
-    first_seen(timedelta(minutes=6))
+    sweeper.advance()
+    clock.now_s += 121
+    Delivery.objects.filter(receiver=RECEIVER, event_id__in=[late.id]).delete()
 
-    assert sweeper.advance() == 1
+    at_rest = sweeper.advance()
+    clock.now_s += completion.LOOK_AGAIN_S
+
+    assert (at_rest, sweeper.advance()) == (0, 1)
 
 
 def listen_to_followed() -> None:

@@ -177,7 +177,7 @@ def test_dead_and_tried_again_of_one_cause_are_one_group(kill: Kill) -> None:
 
     (group,) = failure_groups()
 
-    assert (group.count, group.retrying, group.affected) == (2, 3, 5)
+    assert (group.count, group.retrying, group.affected) == (2, 3, 3)  # some may be of both
     assert group.last_at
     assert failure_group("probe.record", "f") == group
 
@@ -202,14 +202,14 @@ def test_what_is_done_at_last_leaves_its_group(
     assert not [group for group in failure_groups() if group.retrying]
 
 
-def test_of_many_causes_dead_ones_are_told_first(kill: Kill) -> None:
+def test_of_many_causes_those_that_go_on_are_told_first(kill: Kill) -> None:
     kill(1, receiver="probe.record", fingerprint="z")
     for fingerprint in "abc":
         fails(1, receiver="probe.call_once", fingerprint=fingerprint)
 
     found = [(group.receiver, group.fingerprint) for group in failure_groups(limit=2)]
 
-    assert found == [("probe.call_once", "a"), ("probe.record", "z")]
+    assert found == [("probe.call_once", "a"), ("probe.call_once", "b")]
 
 
 def test_what_fails_is_read_by_its_index_however_much_waits_or_is_finished(
@@ -227,7 +227,7 @@ def test_what_fails_is_read_by_its_index_however_much_waits_or_is_finished(
 
     assert [group.retrying for group in groups] == [6] * 3
     assert len(asked) == 5
-    assert sum("delivery_retrying_by_cause" in plan for _, plan in plans) == 2
+    assert sum("delivery_retrying_by_cause" in plan for _, plan in plans) == 3
     assert sum("delivery_dead_by_cause" in plan for _, plan in plans) == 2
     scanned = re.compile(r"SCAN (events_delivery|later|U0)\b(?! USING)|Seq Scan on events_delivery")
     assert [plan for _, plan in plans if scanned.search(plan)] == []

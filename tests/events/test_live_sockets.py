@@ -40,7 +40,8 @@ def follower() -> Iterator[Follower]:
     """Return what follows the log in a web process; it asks nothing after the test."""
     follower = Follower()
     yield follower
-    follower.close()
+    for threads in (follower._looking, follower._joining):
+        threads.shutdown()  # waits for what is asked at present
 
 
 @pytest.fixture

@@ -183,11 +183,22 @@ def test_a_cause_shows_what_is_tried_again_apart_from_what_is_dead(
 
     text = read(client, "monitor-failures", RECORD, **GROUP)
 
-    assert f"{ERROR} {RECORD} 2 1 3" in read(client, "monitor")
+    assert f"{ERROR} {RECORD} 2 1 2" in read(client, "monitor")
     assert "Dead 2 Retrying 1 Next try" in text
     assert "These 2 deliveries, and none that dies later" in text
     assert text.index("Those that died first") < text.index("Those that are tried next")
     assert dead[0].key in text[text.index("Those that are tried next") :]
+
+
+def test_what_is_going_on_stands_above_what_died_long_ago(
+    client: Client, on_call: User, dead: list[Delivery]
+) -> None:
+    going_on = {"state": DeliveryState.PENDING, "due_at": Now(), "died_at": None}
+    Delivery.objects.filter(pk=dead[0].pk).update(fingerprint="now", last_error="Now", **going_on)
+
+    text = read(client, "monitor")
+
+    assert text.index("Now") < text.index(ERROR)
 
 
 def test_where_nothing_is_dead_there_is_nothing_to_replay(

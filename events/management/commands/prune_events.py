@@ -15,8 +15,8 @@ class Command(BaseCommand):
     """Prune, or show how many rows would go."""
 
     help = (
-        "Deletes finished deliveries and failed attempts beyond an age, in small batches. "
-        "So do past alarms and the sets of ended interventions. "
+        "Deletes finished deliveries, failed attempts, past alarms and the sets of ended "
+        "interventions beyond an age, in small batches. "
         "Unfinished work, events and processed ids stay."
     )
 

@@ -36,14 +36,12 @@ class Command(BaseCommand):
         _require_free(port)
         stop_on_signals()
         try:
-            login = _prepare_database()
+            _become_watcher(port, login=_prepare_database())
         except Stopped:
             say("Stopped.")
-        else:
-            _become_watcher(port, login)
 
 
-def _become_watcher(port: int, login: str) -> NoReturn:
+def _become_watcher(port: int, *, login: str) -> NoReturn:
     connections.close_all()
     reading, writing = os.pipe()  # arguments are anybody's to read, and it may name a password
     os.write(writing, login.encode())
