@@ -95,8 +95,8 @@ def new_coupon(decision: IssueDecision) -> Coupon:
     campaign = decision.campaign
     valid_from, valid_until = validity_window(campaign, issued_at=decision.decided_at)
     return Coupon(
-        decision=decision,
-        campaign=campaign,
+        decision_id=decision.pk,
+        campaign_id=campaign.pk,
         user_id=decision.user_id,
         code=codes.generate(CODE_LENGTH),
         valid_from=valid_from,
