@@ -26,7 +26,11 @@ def generate(length: int) -> str:
     """
     if not 2 <= length <= _MAX_LENGTH:
         raise ValueError(f"A code has 2 to {_MAX_LENGTH} characters, not {length}.")
-    body = "".join(secrets.choice(ALPHABET) for _ in range(length - 1))
+    number = secrets.randbelow(_BASE ** (length - 1))  # at once: each draw asks the system
+    body = ""
+    for _ in range(length - 1):
+        number, value = divmod(number, _BASE)
+        body += ALPHABET[value]
     return body + _check_character(body)
 
 

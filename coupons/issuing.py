@@ -18,6 +18,7 @@ from coupons.signals import (
 )
 from coupons.validity import validity_window
 from events.envelope import Event
+from events.rows import insert
 
 
 class StockChanged(Exception):
@@ -54,7 +55,8 @@ def record(decided: Sequence[Decided]) -> None:
     """Save new and changed decisions, with their coupons, and publish what came of them."""
     _save([pair.decision for pair in decided])
     winners = _with_outcome(decided, Outcome.ISSUED)
-    coupons = Coupon.objects.bulk_create(new_coupon(pair.decision) for pair in winners)
+    coupons = [new_coupon(pair.decision) for pair in winners]
+    insert(coupons)
     coupon_issued.publish_many(
         [
             CouponIssued(
@@ -93,8 +95,8 @@ def new_coupon(decision: IssueDecision) -> Coupon:
     campaign = decision.campaign
     valid_from, valid_until = validity_window(campaign, issued_at=decision.decided_at)
     return Coupon(
-        decision=decision,
-        campaign=campaign,
+        decision_id=decision.pk,
+        campaign_id=campaign.pk,
         user_id=decision.user_id,
         code=codes.generate(CODE_LENGTH),
         valid_from=valid_from,
@@ -111,7 +113,7 @@ def _with_outcome(decided: Sequence[Decided], outcome: Outcome) -> list[Decided]
 def _save(decisions: Sequence[IssueDecision]) -> None:
     new = [decision for decision in decisions if decision._state.adding]
     known = [decision for decision in decisions if not decision._state.adding]
-    IssueDecision.objects.bulk_create(new)
+    insert(new)
     IssueDecision.objects.bulk_update(known, ["outcome", "reason", "decided_at"])
 
 

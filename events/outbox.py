@@ -12,7 +12,7 @@ from events import context, queue, tracing
 from events.envelope import Event
 from events.models import Delivery
 from events.models import Event as EventRow
-from events.rows import NOW, rows_of
+from events.rows import NOW, insert, rows_of
 
 if TYPE_CHECKING:
     from events.receivers import Receiver
@@ -42,7 +42,7 @@ def record(
         for item, origin in zip(data, _origins(len(data), causes), strict=True)
     ]
     with tracing.publishing(rows, causes):
-        EventRow.objects.bulk_create(rows)
+        _insert_events(rows)
         _insert(_deliveries(signal, rows))
     events = [signal.read(row) for row in rows]
     _announce_on_commit([(signal, event) for event in events])
@@ -83,6 +83,15 @@ def _origin(cause: Event[Any] | None) -> dict[str, Any]:
     if cause is None:
         return {"correlation_id": context.correlation_id()}
     return {"correlation_id": cause.correlation_id, "causation_id": cause.id}
+
+
+def _insert_events(rows: Sequence[EventRow]) -> None:
+    """Insert events, in their order, and fill in the positions that they got."""
+    event_id = EventRow._meta.get_field("event_id")
+    returned = insert(rows, "RETURNING event_id, position")
+    positions = {event_id.to_python(found): position for found, position in returned}
+    for row in rows:
+        row.position = positions[row.event_id]
 
 
 class _Owed(NamedTuple):

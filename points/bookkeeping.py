@@ -3,17 +3,19 @@
 Whoever writes an entry books it in the lots too, in the way in which `lots.replay` would.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from django.db.models import F, QuerySet, Sum
 
+from events.rows import insert
 from points.ledger import Entry, EntryKind, Lot, PointsAccount
 from points.lots import Lots, replay
 
-_SUMS = ["balance", "pending", "lifetime_earned", "version"]
+_SUMS = ("balance", "pending", "lifetime_earned", "version")
+_NEW_SUMS = ", ".join(f"{column} = excluded.{column}" for column in _SUMS)
 _LOTS_AT_ONCE = 100  # most debits need a few
 
 
@@ -23,9 +25,7 @@ def lock_accounts(user_ids: Collection[UUID]) -> dict[UUID, PointsAccount]:
     Everybody who needs several locks them through here in one call, so that nobody deadlocks.
     """
     ordered = sorted(user_ids)
-    PointsAccount.objects.bulk_create(
-        (PointsAccount(user_id=user_id) for user_id in ordered), ignore_conflicts=True
-    )
+    insert([PointsAccount(user_id=user_id) for user_id in ordered], "ON CONFLICT DO NOTHING")
     # No-key locks: a row that refers to an account need not wait for its balance.
     locked = PointsAccount.objects.select_for_update(no_key=True).filter(pk__in=ordered)
     return {account.pk: account for account in locked.order_by("pk")}
@@ -52,20 +52,17 @@ def new_entry(account: PointsAccount, kind: EntryKind, amount: int, **details: A
     )
 
 
-def write(entries: Iterable[Entry], accounts: Collection[PointsAccount]) -> list[Entry]:
+def write(entries: Sequence[Entry], accounts: Sequence[PointsAccount]) -> None:
     """Save new entries, the lots of those that are credits, and the sums of their accounts.
 
     Three queries. Two writers who both thought they had the account's lock would give their
     entries the same number, which the database refuses: no update can get lost.
     """
-    written = Entry.objects.bulk_create(entries)
-    Lot.objects.bulk_create(new_lot(entry) for entry in written if is_credit(entry))
+    insert(entries)
+    insert([new_lot(entry) for entry in entries if is_credit(entry)])
     # An upsert of rows that are all there. With bulk_update(), whose SQL is slow to build, a batch
     # of 50 takes more than twice as long, and on SQLite everybody waits for it.
-    PointsAccount.objects.bulk_create(
-        accounts, update_conflicts=True, unique_fields=["user"], update_fields=_SUMS
-    )
-    return written
+    insert(accounts, f"ON CONFLICT (user_id) DO UPDATE SET {_NEW_SUMS}")
 
 
 def write_debit(entry: Entry, account: PointsAccount, **conditions: Any) -> bool:
@@ -135,11 +132,9 @@ def _take_from(lots: Iterable[Lot], amount: int, changed: list[Lot]) -> int:
     return amount
 
 
-def save_lots(lots: Collection[Lot]) -> None:
+def save_lots(lots: Sequence[Lot]) -> None:
     """Save what remains of lots, made where they are missing: one query."""
-    Lot.objects.bulk_create(
-        lots, update_conflicts=True, unique_fields=["entry"], update_fields=["remaining"]
-    )
+    insert(lots, "ON CONFLICT (entry_id) DO UPDATE SET remaining = excluded.remaining")
 
 
 def mend_lots(accounts: Collection[PointsAccount]) -> None:

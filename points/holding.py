@@ -125,10 +125,8 @@ def settle(
         accounts[decision.inviter_id].pending -= decision.points
     granted = [d for d in final if d.outcome == RewardOutcome.GRANTED]
     touched = {decision.inviter_id for decision in final}
-    entries = write(
-        [earning(decision, accounts[decision.inviter_id]) for decision in granted],
-        [accounts[user_id] for user_id in sorted(touched)],
-    )
+    entries = [earning(decision, accounts[decision.inviter_id]) for decision in granted]
+    write(entries, [accounts[user_id] for user_id in sorted(touched)])
     publish_earned(entries)
     publish_skipped([d for d in final if d.outcome == RewardOutcome.SKIPPED])
 

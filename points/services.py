@@ -7,6 +7,7 @@ from uuid import UUID
 
 from accounts.signals import UserRegistered
 from events.envelope import Event
+from events.rows import insert
 from points.bookkeeping import lock_accounts, write
 from points.eligibility import Circumstances, Invitation, circumstances_of
 from points.granting import earning, publish_earned, publish_skipped
@@ -113,12 +114,10 @@ def _record(decided: Sequence[Decided], accounts: Mapping[UUID, PointsAccount]) 
     granted, pending = by_outcome[RewardOutcome.GRANTED], by_outcome[RewardOutcome.PENDING]
     for pair in pending:
         accounts[pair.decision.inviter_id].pending += pair.decision.points
-    RewardDecision.objects.bulk_create(pair.decision for pair in decided)
+    insert([pair.decision for pair in decided])
     changed = {pair.decision.inviter_id for pair in granted + pending}
-    entries = write(
-        [earning(pair.decision, accounts[pair.decision.inviter_id]) for pair in granted],
-        [accounts[user_id] for user_id in sorted(changed)],
-    )
+    entries = [earning(pair.decision, accounts[pair.decision.inviter_id]) for pair in granted]
+    write(entries, [accounts[user_id] for user_id in sorted(changed)])
     publish_earned(entries, causes=[pair.cause for pair in granted])
     skipped = by_outcome[RewardOutcome.SKIPPED]
     publish_skipped([pair.decision for pair in skipped], causes=[pair.cause for pair in skipped])

@@ -13,6 +13,7 @@ from benchmarks.served import percentiles_ms, worker
 
 INVITERS_SHARE = 5  # so many are invited by each, where they are not all by one
 CHUNK = 1000
+FIRST_PEOPLE = 3000
 SIGN_UPS_PER_S = 20.0
 
 
@@ -127,6 +128,20 @@ class Real(Usher):
     def __init__(self, url: str, name: str, *, one_inviter: bool = False) -> None:
         super().__init__(url, name)
         self.one_inviter = one_inviter
+        self._is_new_site = True
+
+    def backlog(self, kind: str, events: int, processes: int) -> float:
+        """Return how many are worked off a second, on a site that has some people already.
+
+        VACUUM tells the planner that tables are empty where they are. Until the next one it would
+        look for what a foreign key refers to in all of the rows that come meanwhile.
+        """
+        if self._is_new_site:
+            first = self.publish(kind, FIRST_PEOPLE)
+            with self._worker(kind, processes):
+                self.wait_for_all(kind, first, FIRST_PEOPLE)
+            self._is_new_site = False
+        return super().backlog(kind, events, processes)
 
     def _publish_chunk(self, kind: str, count: int) -> None:
         from django.contrib.auth import get_user_model

@@ -19,6 +19,7 @@ from events.envelope import Event
 from events.models import Event as EventRow
 from events.operations.audits import Flaw, FlawKind
 from events.operations.chunks import CHUNK_SIZE, Progress, in_short_transaction, silent
+from events.rows import insert
 from events.signals import EventSignal, get_signal
 
 
@@ -33,7 +34,7 @@ class Projection:
 
     def apply(self, events: Sequence[Event[Any]]) -> None:
         """Add the rows of events that have none. This is what the receiver does."""
-        self.model._default_manager.bulk_create(self.rows(events), ignore_conflicts=True)
+        insert(list(self.rows(events)), "ON CONFLICT DO NOTHING")
 
     def audit(self, events: Sequence[Event[Any]]) -> Iterator[Flaw]:
         """Yield the events whose row is not there: the audit of the receiver."""

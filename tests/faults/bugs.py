@@ -24,8 +24,8 @@ from events import context, outbox
 from events.delivery import claim, effects, leases, settle
 from events.models import Delivery, DeliveryState
 from events.receivers import Receiver, all_receivers
+from events.rows import insert
 from points import granting
-from points.models import RewardDecision
 
 VARIABLE = "SEEDED_BUG"
 
@@ -283,11 +283,11 @@ def _take_without_looking(campaign: Campaign, wanted: int) -> int:
     return wanted
 
 
-_bulk_create, _earning = RewardDecision.objects.bulk_create, granting.earning
+_earning = granting.earning
 
 
-def _decide_again(rows: Any) -> list[RewardDecision]:
-    return _bulk_create(rows, ignore_conflicts=True)
+def _decide_again(decisions: Any) -> None:
+    insert(decisions, "ON CONFLICT DO NOTHING")
 
 
 def _earn_again(*args: Any) -> Any:
@@ -513,7 +513,7 @@ _ALL = (
         {
             **_NO_INBOX,
             "points.services._undecided": list,
-            "points.services.RewardDecision.objects.bulk_create": _decide_again,
+            "points.services.insert": _decide_again,
             "points.services.earning": _earn_again,
         },
         "registered_and_replayed",
