@@ -23,6 +23,8 @@ pytestmark = [
     ),
 ]
 
+STARTED_WITHIN_S = 120  # it makes all tables and the demo data, on a machine with much else to do
+
 Dev = Callable[[], "subprocess.Popen[bytes]"]
 
 
@@ -92,7 +94,7 @@ def has_clusters(process: "subprocess.Popen[bytes]") -> bool:
 
 def test_it_serves_and_one_signal_stops_everything(dev: Dev, port: int, log: Path) -> None:
     first = dev()
-    wait_until(lambda: is_announced(log))
+    wait_until(lambda: is_announced(log), STARTED_WITHIN_S)
     wait_until(lambda: has_clusters(first))
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
         assert answer.status == 200
@@ -102,7 +104,7 @@ def test_it_serves_and_one_signal_stops_everything(dev: Dev, port: int, log: Pat
 
     assert first.returncode == 0
     second = dev()
-    wait_until(lambda: is_announced(log))
+    wait_until(lambda: is_announced(log), STARTED_WITHIN_S)
     wait_until(lambda: has_clusters(second))
     assert "changepassword admin@usher.test" in log.read_text()
     stop(second, signal.SIGINT)
@@ -113,7 +115,7 @@ def test_nothing_outlives_a_kill_and_a_dead_child_comes_back(
     dev: Dev, port: int, log: Path
 ) -> None:
     process = dev()
-    wait_until(lambda: is_announced(log))
+    wait_until(lambda: is_announced(log), STARTED_WITHIN_S)
     wait_until(lambda: has_clusters(process))
     web = next(p for p in descendants_of(process.pid) if "uvicorn" in p.cmdline())
 
