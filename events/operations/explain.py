@@ -15,6 +15,7 @@ from events.receivers import all_receivers
 
 MAX_EVENTS = 200  # of one story: the newest
 MAX_DEPTH = 10  # links of a chain of causes
+READINGS = 3  # of somebody to whom things happen all the time
 
 
 def story_of_user(email: str) -> Story:
@@ -23,8 +24,21 @@ def story_of_user(email: str) -> Story:
 
 
 def story_of_person(person: Person) -> Story:
-    """Return the story of a person."""
-    newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
+    """Return the story of a person.
+
+    Read again where something came meanwhile: told by halves, a story has deliveries that are done
+    and nothing that they did.
+    """
+    for _reading in range(READINGS):
+        newest = list(Event.objects.filter(key=person.key).order_by("-position")[: MAX_EVENTS + 1])
+        story = _story_of(person, newest)
+        seen = newest[0].position if newest else 0
+        if not Event.objects.filter(key=person.key, position__gt=seen).exists():
+            break
+    return story
+
+
+def _story_of(person: Person, newest: Sequence[Event]) -> Story:
     own = newest[:MAX_EVENTS]
     told = ask_tellers(person.key, own)
     events = _with_descendants(own)

@@ -19,6 +19,7 @@ from accounts.models import User
 from coupons.models import Coupon, IssueDecision
 from coupons.queries import WELCOME_RECEIVER
 from events.models import Delivery, Event, ReceiverState
+from events.operations.tellers import ask_tellers
 from tests.conftest import Drain, Misbehave, Publish
 from tests.coupons.factories import make_campaign
 from tests.faults.world import PASSWORD, open_campaign_and_rule, register
@@ -93,6 +94,23 @@ def test_a_healthy_story_says_where_everything_is(person: User, drain: Drain) ->
     assert any(line.startswith("coupons.coupon_issued v1, event ") for line in story)
     assert any(line.startswith("points: reward of account ") for line in story)
     assert not any("@" in line or coupon_code(person) in line for line in lines)
+
+
+def test_what_commits_while_the_story_is_read_is_in_it_whole(
+    person: User, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask_before_all_is_delivered(*arguments: Any) -> Any:
+        told = ask_tellers(*arguments)
+        drain()
+        return told
+
+    where = "events.operations.explain.ask_tellers"
+    monkeypatch.setattr(where, ask_before_all_is_delivered)
+
+    lines = explain("--user", "b@example.com")
+
+    assert any(line.partition("Z  ")[2].startswith("coupons.coupon_issued") for line in lines)
+    assert "There is a coupon of campaign “Welcome”" in lines[-2]
 
 
 def coupon_code(person: User) -> str:

@@ -368,7 +368,7 @@ def test_strangers_are_led_to_the_login(client: Client, dead: Delivery) -> None:
 # --- The way there --------------------------------------------------------------------------------
 
 
-def test_the_pages_of_accounts_and_events_link_to_their_stories(
+def test_the_pages_of_accounts_events_and_deliveries_link_to_their_stories(
     client: Client, clerk: User, unlucky: User
 ) -> None:
     event = Event.objects.latest("position")
@@ -376,10 +376,13 @@ def test_the_pages_of_accounts_and_events_link_to_their_stories(
     front = client.get("/admin/").content.decode()
     account = client.get(reverse("admin:accounts_user_change", args=[unlucky.pk]))
     log = client.get(reverse("admin:events_event_change", args=[event.pk]))
+    owed = Delivery.objects.filter(event=event)[0]
+    delivery = client.get(reverse("admin:events_delivery_change", args=[owed.pk]))
 
     assert f'href="{LOOK_UP}"' in front
     assert person_page(unlucky) in account.content.decode()
     assert event_page(event.event_id) in log.content.decode()
+    assert event_page(event.event_id) in delivery.content.decode()
 
 
 def test_the_catalogue_is_a_page_for_whoever_may_view_events(client: Client) -> None:
