@@ -27,6 +27,7 @@ run: $(VENV)/.requirements ## serve Usher with demo data, web and workers, on ht
 	@PORT=$(PORT) exec $(BIN)/python manage.py dev
 
 # Pages, the admin, texts and what talks to brokers: what these do in the database, services do, and those run on both.
+# Every invariant is asked on PostgreSQL too, of a world under kills (tests/faults/test_chaos.py).
 ON_SQLITE_ALONE := tests/benchmarks tests/servers tests/contracts \
 	$(addprefix tests/project/test_,$(addsuffix .py, api_docs api_errors api_json api_pages \
 	api_reference api_revalidation api_security api_tutorial bodies copy_database dependencies deploying dev event_catalogue headers live metrics monitor nul operations_api pages promise roles error_reports observing \
@@ -35,6 +36,7 @@ ON_SQLITE_ALONE := tests/benchmarks tests/servers tests/contracts \
 	$(addprefix tests/relay/test_,$(addsuffix .py, addresses amqp_source broker_tls consume_brokers integrations kafka loops nats \
 		rabbitmq redis_streams ssrf through_trouble tls zeromq)) \
 	$(addsuffix /test_admin.py,$(addprefix tests/,accounts coupons events points relay)) \
+	$(addsuffix /test_invariants.py,$(addprefix tests/,accounts coupons points)) \
 	tests/coupons/test_campaign_pages.py tests/coupons/test_display.py tests/test_charts.py \
 	tests/faults/test_reconcile_under_kills.py tests/faults/test_rolling_deploy.py
 
