@@ -192,38 +192,24 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     ) -> TemplateResponse | None:
         """Take away names that nobody should read who follows an invite link, for good."""
 
-        def change(user: User, note: str) -> bool:
-            _require_superuser_for_staff(request, user)
-            return names.take_name_off(user_id=user.pk)
-
-        title = _("Take the name off")
-        return apply_to_each(
-            self,
+        return self._change_on_record(
             request,
             queryset,
-            action="take_name_off",
-            title=str(title),
-            change=change,
-            log_reason=True,
+            "take_name_off",
+            _("Take the name off"),
+            lambda user: names.take_name_off(user_id=user.pk),
         )
 
     @admin.action(description=_("Allow the selected accounts a name again"), permissions=["flag"])
     def allow_name(self, request: HttpRequest, queryset: QuerySet[User]) -> TemplateResponse | None:
         """Let accounts have a name again that staff had taken theirs off."""
 
-        def change(user: User, note: str) -> bool:
-            _require_superuser_for_staff(request, user)
-            return names.allow_name(user_id=user.pk)
-
-        title = _("Allow a name again")
-        return apply_to_each(
-            self,
+        return self._change_on_record(
             request,
             queryset,
-            action="allow_name",
-            title=str(title),
-            change=change,
-            log_reason=True,
+            "allow_name",
+            _("Allow a name again"),
+            lambda user: names.allow_name(user_id=user.pk),
         )
 
     def has_reset_permission(self, request: HttpRequest) -> bool:
@@ -238,19 +224,34 @@ class UserAdmin(FindsByIndex, DjangoUserAdmin[User], StaffAdmin[User]):
     ) -> TemplateResponse | None:
         """Let people in again who lost their devices and their recovery codes."""
 
-        def change(user: User, note: str) -> bool:
-            _require_superuser_for_staff(request, user)
+        def remove(user: User) -> bool:
             removed = second_factor.remove(user.pk)
             if removed:
                 mfa.tell_of_removal(user)
             return removed
 
         title = _("Take the second factor off")
+        return self._change_on_record(request, queryset, "reset_second_factor", title, remove)
+
+    def _change_on_record(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[User],
+        action: str,
+        title: Any,
+        service: Callable[[User], bool],
+    ) -> TemplateResponse | None:
+        """Change what no history of statuses tells of: the reason is in the admin's log."""
+
+        def change(user: User, note: str) -> bool:
+            _require_superuser_for_staff(request, user)
+            return service(user)
+
         return apply_to_each(
             self,
             request,
             queryset,
-            action="reset_second_factor",
+            action=action,
             title=str(title),
             change=change,
             log_reason=True,

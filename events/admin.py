@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
-from events.operations.by_state import in_state
+from events.operations.by_state import in_any_state, in_state
 from events.operations.chunks import chunks
 from events.operations.pausing import pause, resume
 from events.operations.record import name_of, put_on_record
@@ -106,9 +106,8 @@ class ReceiverFilter(KnownValuesFilter):
         return [(receiver.name, receiver.name) for receiver in all_receivers()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Return its deliveries, by the indexes of open and of finished ones: each has one."""
-        finished = Q(finished_at__isnull=False)
-        return super().queryset(request, queryset).filter(finished | ~finished)
+        """Return its deliveries."""
+        return in_any_state(super().queryset(request, queryset))
 
 
 class StateFilter(KnownValuesFilter):

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import Http404
 from django.utils.translation import gettext_lazy as _
 from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_serializer
@@ -18,7 +18,7 @@ from api.fields import StrictCharField, StrictSerializer
 from api.idempotency import idempotent
 from api.openapi import PROBLEM, problem
 from events.models import RECEIVER_LENGTH, Attempt, Delivery, DeliveryState
-from events.operations.by_state import in_state
+from events.operations.by_state import in_any_state, in_state
 from events.operations.intervention import WrongState, replay_delivery, skip_delivery
 from events.operations.known import is_receiver
 from events.operations.signature import REASON_LENGTH
@@ -40,9 +40,6 @@ _FILTERS = [
         ),
     )
 ]
-
-# True of all. With it two partial indexes find those of a receiver that has few among millions.
-_FINISHED_OR_NOT = Q(finished_at__isnull=True) | Q(finished_at__isnull=False)
 
 
 class NotReplayable(exceptions.APIException):
@@ -164,7 +161,7 @@ class Deliveries(generics.ListAPIView[Delivery]):
         if state := chosen.pop("state", None):
             queryset = in_state(queryset, state)
         elif "receiver" in chosen:
-            queryset = queryset.filter(_FINISHED_OR_NOT)
+            queryset = in_any_state(queryset)
         return queryset.filter(**chosen)
 
     @extend_schema(operation_id="deliveries", summary="List deliveries", parameters=_FILTERS)

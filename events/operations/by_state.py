@@ -1,4 +1,4 @@
-"""Deliveries of a state, found by the partial index that holds them."""
+"""Deliveries by their state, found by the partial indexes that hold them."""
 
 from django.db.models import Q, QuerySet
 
@@ -15,3 +15,8 @@ _IMPLIED: dict[str, Q] = {
 def in_state(deliveries: QuerySet[Delivery], state: str) -> QuerySet[Delivery]:
     """Return those in a state: a few among millions are not searched for."""
     return deliveries.filter(_IMPLIED.get(state, Q()), state=state)
+
+
+def in_any_state(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    """Return the same, by the indexes of open and of finished ones: each has one."""
+    return deliveries.filter(Q(finished_at__isnull=True) | Q(finished_at__isnull=False))
