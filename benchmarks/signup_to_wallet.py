@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="per queue")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        prepare(directory, options.workers)
+        prepare(directory, options.workers, settings="benchmarks.settings")
         with server() as port, worker():
             coupons, rewards = _measure(Client(port), options.people)
     print(
