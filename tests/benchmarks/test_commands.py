@@ -108,3 +108,10 @@ def test_idle_names_the_parts() -> None:
 
     assert {"all", "web", "sweep"} < document["parts"].keys()
     assert document["parts"]["all"]["pss_mb"]["median"] > 0
+
+
+def test_relay_neighbours_are_compared_in_turns() -> None:
+    document = run("relay_neighbours", "--rounds=1", "--seconds=1")
+
+    assert document["neighbour"].keys() == {"none", "answers", "hangs"}
+    assert document["hanging_to_answering"].keys() == {"figure", "at_most", "reached"}
