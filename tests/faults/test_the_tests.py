@@ -7,15 +7,18 @@ finds nothing wrong with the product as it is.
 import re
 
 import pytest
+from django.utils import timezone
 from hypothesis import Phase, settings
 
 from events.models import DeliveryState
 from events.operations.replay import replay
 from events.operations.selection import Selection
+from project.alarms.models import Alarm, AlarmKind
 from tests.conftest import Drain
 from tests.events.backbone_machine import compare
 from tests.faults import scenarios
 from tests.faults.bugs import BUGS, VARIABLE, Bug, switched_on
+from tests.faults.chaos.run import still_to_come
 from tests.faults.scenarios import Problems
 from tests.probe.models import Effect
 from tests.processes import run_script
@@ -78,3 +81,12 @@ def test_a_real_process_is_given_a_bug_by_its_environment(
     run_script("from events.delivery.drain import drain\ndrain('probe')", **{VARIABLE: seeded})
 
     assert Effect.objects.filter(receiver="record").count() == effects
+
+
+@pytest.mark.parametrize(("ended", "left"), [(False, 1), (True, 0)])
+def test_a_run_does_not_rest_before_its_alarms_are_over(ended: bool, left: int) -> None:
+    ended_at = timezone.now() if ended else None
+
+    Alarm.objects.create(receiver="probe.record", kind=AlarmKind.DEAD, ended_at=ended_at)
+
+    assert still_to_come() == left

@@ -15,6 +15,7 @@ from django.db import DatabaseError, connection
 
 from events.models import Delivery, DeliveryState
 from events.receivers import all_receivers
+from project.alarms.watching import open_alarms
 from tests.faults.chaos.clients import Clients, Progress
 from tests.faults.chaos.fleet import Fleet, running_fleet
 from tests.faults.chaos.history import History, read
@@ -140,8 +141,17 @@ def _wait_for_rest() -> float:
     while left and time.monotonic() - moved_at < STUCK_AFTER_S:
         time.sleep(LOOK_EVERY_S)
         with suppress(DatabaseError):
-            left = Delivery.objects.exclude(state__in=AT_REST).count()
+            left = still_to_come()
         connection.close_if_unusable_or_obsolete()
         if left < fewest:  # slow is not stuck
             fewest, moved_at = left, time.monotonic()
     return time.monotonic() - started
+
+
+def still_to_come() -> int:
+    """Return how many deliveries are open, and alarms: the end of one is an event.
+
+    In the opposite order an alarm that ends in between would be missed.
+    """
+    alarms = len(open_alarms())
+    return alarms + Delivery.objects.exclude(state__in=AT_REST).count()
