@@ -17,7 +17,7 @@ from events.operations.checksum import effect_tables
 from events.operations.invariants import Breach, Circumstances, breaches_in, invariant
 from events.operations.missing import undelivered
 from events.operations.overdue import overdue
-from events.receivers import Guarantee, Receiver, all_queues, all_receivers
+from events.receivers import Guarantee, Receiver, all_receivers
 
 STUCK_AFTER_S = 60  # past its time by this much, nobody is coming for a delivery
 
@@ -74,12 +74,14 @@ def check_attempts(circumstances: Circumstances) -> Iterator[Breach]:
         what="deliveries are dead without an error",
         hint="`manage.py replay --event ID` gives one another chance.",
     )
-    for receiver in _exactly_once():
-        yield from breaches_in(
-            _applied_but_unfinished(receiver),
-            what=f"deliveries to {receiver.name} were applied, but are not done",
-            hint=_TELL,
-        )
+    for inbox in _inboxes():
+        applied = _applied_but_unfinished(inbox)
+        for receiver in _receivers_of(applied):
+            yield from breaches_in(
+                applied.filter(receiver=receiver.name),
+                what=f"deliveries to {receiver.name} were applied, but are not done",
+                hint=_TELL,
+            )
 
 
 @invariant("I8", "Every event has one delivery for each receiver, and none is stuck.")
@@ -105,13 +107,14 @@ def check_deliveries(circumstances: Circumstances) -> Iterator[Breach]:
 @invariant("I9", "Replaying everything would change nothing.")
 def check_inboxes(circumstances: Circumstances) -> Iterator[Breach]:
     """I9. The inbox row is what keeps a replay from applying an event again."""
-    for receiver in _exactly_once():
-        done = Delivery.objects.filter(receiver=receiver.name, state=DeliveryState.DONE)
-        yield from breaches_in(
-            done.filter(~Exists(_inbox_rows(receiver))),
-            what=f"deliveries to {receiver.name} are done without a row in its inbox",
-            hint="Do not replay them before you know whether their effects are there.",
-        )
+    for inbox in _inboxes():
+        unknown = _to_be_noted_in(inbox).filter(~Exists(_rows_of(inbox)), state=DeliveryState.DONE)
+        for receiver in _receivers_of(unknown):
+            yield from breaches_in(
+                unknown.filter(receiver=receiver.name),
+                what=f"deliveries to {receiver.name} are done without a row in its inbox",
+                hint="Do not replay them before you know whether their effects are there.",
+            )
 
 
 @invariant("I10", "Within a lane, nothing is done before what stands before it.")
@@ -141,15 +144,26 @@ def _inboxes() -> list[type[AbstractProcessedEvent]]:
     return sorted(inboxes, key=lambda inbox: inbox._meta.label)
 
 
-def _exactly_once() -> list[Receiver]:
-    return [r for r in all_receivers() if r.guarantee is Guarantee.EXACTLY_ONCE]
+def _receivers_of(deliveries: QuerySet[Delivery]) -> list[Receiver]:
+    """Return the receivers of some deliveries. Mostly there are none, and no more is asked."""
+    names = set(deliveries.order_by().values_list("receiver", flat=True).distinct())
+    return [receiver for receiver in all_receivers() if receiver.name in names]
 
 
-def _inbox_rows(receiver: Receiver) -> QuerySet[AbstractProcessedEvent]:
+def _to_be_noted_in(inbox: type[AbstractProcessedEvent]) -> QuerySet[Delivery]:
+    """Return the deliveries to the exactly-once receivers that this is the inbox of."""
+    names = [
+        receiver.name
+        for receiver in all_receivers()
+        if receiver.inbox is inbox and receiver.guarantee is Guarantee.EXACTLY_ONCE
+    ]
+    return Delivery.objects.filter(receiver__in=names)
+
+
+def _rows_of(inbox: type[AbstractProcessedEvent]) -> QuerySet[AbstractProcessedEvent]:
     """Return, for a subquery, the inbox row of the outer delivery."""
-    assert receiver.inbox is not None  # noqa: S101  # refused by background_receiver
-    return receiver.inbox._default_manager.filter(
-        event_id=OuterRef("event_id"), receiver=receiver.name, target=OuterRef("target")
+    return inbox._default_manager.filter(
+        event_id=OuterRef("event_id"), receiver=OuterRef("receiver"), target=OuterRef("target")
     )
 
 
@@ -174,23 +188,21 @@ def _attempts_over_the_limit() -> Q:
     return too_often & Q(release=settings.RELEASE)
 
 
-def _applied_but_unfinished(receiver: Receiver) -> QuerySet[Delivery]:
+def _applied_but_unfinished(inbox: type[AbstractProcessedEvent]) -> QuerySet[Delivery]:
     # A replayed one has an inbox row rightly; it has lost its position.
-    unfinished = Delivery.objects.filter(
-        receiver=receiver.name, finished_at__isnull=True, position__isnull=False
+    return _to_be_noted_in(inbox).filter(
+        Exists(_rows_of(inbox)), finished_at__isnull=True, position__isnull=False
     )
-    return unfinished.filter(Exists(_inbox_rows(receiver)))
 
 
 def _check_stuck() -> Iterator[Breach]:
     before = Now() - timedelta(seconds=STUCK_AFTER_S)
-    for queue in all_queues():
-        for receiver in active_receivers(queue):
-            yield from breaches_in(
-                overdue(receiver, by=timedelta(seconds=STUCK_AFTER_S)),
-                what=f"deliveries to {receiver.name} are due for over {STUCK_AFTER_S} s",
-                hint=f"Is a worker running? `manage.py worker {queue}` starts one.",
-            )
+    for receiver in _active_of(Delivery.objects.filter(due_at__lt=before)):
+        yield from breaches_in(
+            overdue(receiver, by=timedelta(seconds=STUCK_AFTER_S)),
+            what=f"deliveries to {receiver.name} are due for over {STUCK_AFTER_S} s",
+            hint=f"Is a worker running? `manage.py worker {receiver.queue}` starts one.",
+        )
     yield from breaches_in(
         Delivery.objects.filter(lease_expires_at__lt=before),
         what=f"deliveries are running under a lease that ended over {STUCK_AFTER_S} s ago",
@@ -199,13 +211,12 @@ def _check_stuck() -> Iterator[Breach]:
 
 
 def _check_rest() -> Iterator[Breach]:
-    for queue in all_queues():
-        for receiver in active_receivers(queue):
-            yield from breaches_in(
-                claimable_deliveries(receiver).filter(~Exists(earlier_in_lane())),
-                what=f"deliveries to {receiver.name} are still pending",
-                hint=f"Wait for the retries, or start a worker: `manage.py worker {queue}`.",
-            )
+    for receiver in _active_of(Delivery.objects.filter(due_at__isnull=False)):
+        yield from breaches_in(
+            claimable_deliveries(receiver).filter(~Exists(earlier_in_lane())),
+            what=f"deliveries to {receiver.name} are still pending",
+            hint=f"Wait for the retries, or start a worker: `manage.py worker {receiver.queue}`.",
+        )
     yield from breaches_in(
         Delivery.objects.filter(state=DeliveryState.RUNNING),
         what="deliveries are still running",
@@ -217,6 +228,12 @@ def _check_rest() -> Iterator[Breach]:
         what="deliveries wait though nothing stands before them",
         hint="A running worker wakes them: `manage.py worker` starts one.",
     )
+
+
+def _active_of(deliveries: QuerySet[Delivery]) -> list[Receiver]:
+    """Return the receivers of some deliveries, without those that are paused."""
+    active = active_receivers()
+    return [receiver for receiver in _receivers_of(deliveries) if receiver in active]
 
 
 def _done_out_of_order() -> QuerySet[Delivery]:
