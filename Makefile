@@ -111,8 +111,8 @@ PEERS := .venv-peers
 bench: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure a reduced set, in some 20 minutes; prints JSON
 	$(BIN)/python -m benchmarks.all --peers-python $(PEERS)/bin/python
 
-bench-full: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure everything, for hours, and write docs/benchmarks.md (SKIP="growth …")
-	$(BIN)/python -m benchmarks.all --full --peers-python $(PEERS)/bin/python $(if $(SKIP),--skip $(SKIP))
+bench-full: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure everything, for hours, and write docs/benchmarks.md (SKIP="growth …", ONLY=)
+	$(BIN)/python -m benchmarks.all --full --peers-python $(PEERS)/bin/python $(if $(SKIP),--skip $(SKIP)) $(if $(ONLY),--only $(ONLY))
 
 recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes a quarter of an hour, prints JSON
 	$(BIN)/python -m benchmarks.recovery --database=sqlite

@@ -1,9 +1,10 @@
 """Run the benchmarks one after the other, keep their JSON, and write docs/benchmarks.md from it.
 
-    python -m benchmarks.all [--full] [--skip NAME …] [--only NAME …] [--output var/benchmarks]
+    python -m benchmarks.all [--full] [--skip NAME …] [--only NAME …] [--output DIRECTORY]
 
 The reduced set says whether something broke; figures to quote come from `--full`, on a machine that
-does nothing else. One that fails is named, and the others are run all the same.
+does nothing else. These are kept in benchmarks/figures/, one document each, so that a part can be
+measured anew. One that fails is named, and the others are run all the same.
 """
 
 import argparse
@@ -13,12 +14,15 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.page import write
 from benchmarks.served import ROOT
 
+FIGURES = ROOT / "benchmarks" / "figures"
+REDUCED = ROOT / "var" / "benchmarks"
 PEERS_PYTHON = str(ROOT / ".venv-peers" / "bin" / "python")
 
 
@@ -79,7 +83,7 @@ RUNS = (
 def main() -> int:
     """Run them; return 1 where one failed."""
     options = _options()
-    output = Path(options.output)
+    output = options.output or (FIGURES if options.full else REDUCED)
     output.mkdir(parents=True, exist_ok=True)
     failed = []
     for run in _chosen(options):
@@ -89,7 +93,11 @@ def main() -> int:
         if document is None:
             failed.append(run.name)
             continue
-        document["took_s"] = round(time.monotonic() - began)
+        document["measured"] = {
+            "on": datetime.now(tz=UTC).date().isoformat(),
+            "revision": _revision(),
+            "took_s": round(time.monotonic() - began),
+        }
         (output / f"{run.name}.json").write_text(json.dumps(document, indent=2) + "\n")
         print(json.dumps(document, indent=2), flush=True)
     if options.full:
@@ -104,7 +112,7 @@ def _options() -> argparse.Namespace:
     made.add_argument("--full", action="store_true", help="everything, and docs/benchmarks.md")
     made.add_argument("--skip", nargs="+", default=[])
     made.add_argument("--only", nargs="+", default=[])
-    made.add_argument("--output", default=str(ROOT / "var" / "benchmarks"))
+    made.add_argument("--output", type=Path, help="for the documents")
     made.add_argument("--peers-python", default=PEERS_PYTHON)
     return made.parse_args()
 
@@ -131,6 +139,12 @@ def _run(run: Run, options: argparse.Namespace) -> dict[str, Any] | None:
         return None
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+def _revision() -> str:
+    """Return what was measured, as git calls it."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":

@@ -23,26 +23,33 @@ def write(directory: Path, page: Path = PAGE) -> None:
 
 
 def _page(documents: dict[str, dict[str, Any]]) -> Iterator[str]:
-    machines = [each["machine"] for each in documents.values() if "machine" in each]
+    machines = dict.fromkeys(
+        _machine(each["machine"]) for each in documents.values() if "machine" in each
+    )
+    for machine in machines:
+        yield from (machine, "")
     if machines:
-        yield from _machine(machines[0])
+        yield from ("Medians of rounds, with the lowest and the highest in brackets.", "")
     for name, document in documents.items():
-        yield f"### {name}"
-        yield ""
+        yield from (f"### {name}", "")
         if "command" in document:
-            yield f"`{document['command'].strip()}`, {document.get('took_s', '?')} s"
-            yield ""
+            yield from (f"`{document['command'].strip()}`{_measured(document)}", "")
         yield from _judgement(document.get("judgement", {}))
         yield from _figures(document)
 
 
-def _machine(machine: dict[str, Any]) -> Iterator[str]:
-    yield (
+def _machine(machine: dict[str, Any]) -> str:
+    return (
         f"{machine['processors']} × {machine['processor']}, {machine['memory_mb']} MB, "
-        f"{machine['system']}, Python {machine['python']}. Medians of rounds, with the lowest and "
-        "the highest in brackets."
+        f"{machine['system']}, Python {machine['python']}."
     )
-    yield ""
+
+
+def _measured(document: dict[str, Any]) -> str:
+    """Return when something was measured, what of, and how long it took, where that is kept."""
+    if "measured" not in document:
+        return ""
+    return ", {on}, revision {revision}, {took_s} s".format(**document["measured"])
 
 
 def _judgement(judgement: dict[str, Any], prefix: str = "") -> Iterator[str]:
