@@ -9,12 +9,15 @@ from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_q import admin as django_q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from events.admin import PersonalAdmin, ReadOnlyAdmin
+from events.receivers import all_receivers
 from events.staff_lists import FindsByIndex, KnownValuesFilter, StaffAdmin, any_of, ids_of
 from project.alarms.models import Alarm, AlarmKind
 from project.models import Mail
@@ -136,7 +139,10 @@ class AlarmAdmin(ReadOnlyAdmin):
 
     list_display = ("receiver", "kind", "at_worst", "began_at", "ended_at", "lasted")
     list_filter = ("kind", IsOverFilter, "began_at")
-    fields = ("receiver", "kind", "threshold_s", "at_worst", "began_at", "ended_at", "lasted")
+    fields = (
+        *("receiver", "kind", "threshold_s", "at_worst", "began_at", "ended_at", "lasted"),
+        "in_the_monitor",
+    )
     search_fields = ("receiver",)
     search_help_text = _("Part of a receiver's name")
     ordering = ("-began_at", "-pk")
@@ -158,6 +164,14 @@ class AlarmAdmin(ReadOnlyAdmin):
         if alarm.kind == AlarmKind.OVERDUE:
             return lasting(alarm.worst)
         return gettext("%(count)s dead") % {"count": up_to(alarm.worst)}
+
+    @admin.display(description=_("Event monitor"))
+    def in_the_monitor(self, alarm: Alarm) -> str:
+        """Return a link to what the receiver does now, if this release has it."""
+        if alarm.receiver not in {receiver.name for receiver in all_receivers()}:
+            return alarm.receiver
+        address = reverse("monitor-receiver", args=[alarm.receiver])
+        return format_html('<a href="{}">{}</a>', address, alarm.receiver)
 
     @admin.display(description=_("lasted"))
     def lasted(self, alarm: Alarm) -> str | None:

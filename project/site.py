@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import unfold.fields
+from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern, URLResolver
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -16,6 +17,17 @@ class UsherAdminSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold is not ty
     def get_urls(self) -> list[URLPattern | URLResolver]:
         """Leave unfold's search out: it keeps each term in the cache. Lists search by index."""
         return [each for each in super().get_urls() if getattr(each, "name", "") != "search"]
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show what is wrong to those who may open the event monitor."""
+        from project.alarms.watching import open_alarms  # models, which are not there yet
+        from project.support import READ  # as this module is loaded
+
+        alarms = open_alarms() if request.user.has_perms(READ) else []
+        answer: HttpResponse = super().index(request, {"alarms": alarms, **(extra_context or {})})
+        return answer
 
     def _get_colors(self, key: str, *args: Any) -> dict[str, dict[str, str]]:
         """Return none: they would be written into the page. static/admin.css has them."""

@@ -10,6 +10,7 @@ from events.operations.minutes import Point
 
 WIDTH, HEIGHT = 600, 100
 GAP = 0.15  # of a bar's width
+LEAST_AGE_S = 10.0  # that a full bar stands for: moments are no trouble
 
 HOUR = {"minutes": 60, "step": 1}
 DAY = {"minutes": 24 * 60, "step": 15}
@@ -71,7 +72,7 @@ def _charts(points: Sequence[Point], per: Promise) -> list[Chart]:
         ),
         Chart(
             title=_("How long the oldest due one has waited"),
-            bars=_stacked(ages, most_age),
+            bars=_stacked(ages, max(most_age, LEAST_AGE_S)),
             most=f"{most_age:.0f} s",
         ),
     ]

@@ -11,9 +11,12 @@ from django.core import mail
 from django.core.checks import run_checks
 from django.db import connection
 from django.db.models.functions import Now
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 from pytest_django import Settings
 
+from accounts.models import User
 from events.models import Delivery, DeliveryState, Event
 from events.operations.glance import glance
 from events.operations.pausing import pause
@@ -380,3 +383,35 @@ def test_a_mistyped_setting_is_an_error(
 
 def test_settings_as_they_should_be_are_no_error() -> None:
     assert not [each for each in run_checks() if each.id in {"usher.E014", "usher.E015"}]
+
+
+def test_the_front_page_names_open_alarms_to_whom_may_open_the_monitor(
+    admin_client: Client,
+) -> None:
+    overdue()
+    Alarm.objects.create(receiver="probe.greet", kind=AlarmKind.DEAD, ended_at=timezone.now())
+
+    html = admin_client.get("/admin/").content.decode()
+
+    assert html.count('class="monitor-alarm"') == 1
+    assert f'href="{reverse("monitor-receiver", args=[RECORD])}"' in html
+
+
+def test_the_front_page_names_no_alarm_to_other_staff(client: Client) -> None:
+    overdue()
+    client.force_login(User.objects.create_user("clerk@example.com", "irrelevant", is_staff=True))
+
+    html = client.get("/admin/").content.decode()
+
+    assert "monitor-alarm" not in html
+
+
+@pytest.mark.parametrize(("receiver", "leads"), [(RECORD, True), ("long.gone", False)])
+def test_an_alarm_leads_to_its_receiver_if_that_is_known(
+    receiver: str, leads: bool, admin_client: Client
+) -> None:
+    alarm = overdue(receiver)
+
+    html = admin_client.get(f"/admin/project/alarm/{alarm.pk}/change/").content.decode()
+
+    assert (f'href="/admin/monitor/receivers/{receiver}/"' in html) == leads

@@ -20,7 +20,9 @@ from events.interventions import Intervention, InterventionState
 from events.models import Attempt, Delivery, DeliveryState, ReceiverState
 from events.noted import Minute, SeenWorker
 from events.operations import staged
+from events.operations.minutes import Point
 from project.alarms.models import Alarm
+from project.monitor import charts
 from project.roles import make_roles
 from tests.probe.signals import Happened, happened
 
@@ -494,3 +496,14 @@ def test_what_may_not_be_begun_may_not_be_decided(client: Client, dead: list[Del
 
 def test_an_open_page_is_told_that_its_reader_is_logged_out(client: Client) -> None:
     assert client.get(reverse("monitor-parts")).status_code == 403
+
+
+@pytest.mark.parametrize(("age_s", "height"), [(0.3, "3.0"), (10.0, "100.0"), (400.0, "100.0")])
+def test_a_moment_of_waiting_draws_no_bar_as_high_as_that_of_minutes(
+    age_s: float, height: str
+) -> None:
+    point = Point(at=timezone.now(), done=1, failed=0, due=1, oldest_due_age_s=age_s)
+
+    _, ages = charts.hour([point]).charts
+
+    assert [bar.height for bar in ages.bars] == [height]
