@@ -43,7 +43,7 @@ ON_SQLITE_ALONE := tests/benchmarks tests/servers tests/contracts \
 test: $(VENV)/.requirements-dev ## run the suite: SQLite, PostgreSQL, faults, browser
 	$(PYTEST) --database=sqlite -m "not browser and not long"
 	$(PYTEST) --database=postgres -m "not browser and not long" $(addprefix --ignore=,$(ON_SQLITE_ALONE))
-	$(PYTEST) -n 3 --database=sqlite -m browser
+	$(PYTEST) -n 3 --database=sqlite -m browser tests/browser
 
 DATABASES ?= sqlite postgres
 TESTS ?= tests
@@ -53,7 +53,7 @@ test-fast: $(VENV)/.requirements-dev ## run the suite without faults and browser
 	done
 
 e2e: $(VENV)/.requirements-dev ## run the browser tests
-	$(PYTEST) --database=sqlite -m browser
+	$(PYTEST) --database=sqlite -m browser tests/browser
 
 faults: $(VENV)/.requirements-dev ## run all that kills processes or takes servers away, the long ones too
 	$(PYTEST) --database=sqlite -m faults

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.page import write
+from benchmarks.page import PAGE, write
 from benchmarks.served import ROOT
 
 FIGURES = ROOT / "benchmarks" / "figures"
@@ -69,7 +69,7 @@ RUNS = (
     Run("scaling", "scaling", reduced="--rounds 1 --events 2000"),
     Run("partitioning", "partitioning", reduced="--rows 100000"),
     Run("idle", "idle", reduced="--rounds 1 --warm-up 130"),
-    Run("signup_under_backlog", "signup_under_backlog", reduced="--backlog 1000"),
+    Run("signup_under_backlog", "signup_under_backlog", reduced="--backlog 1000 --seconds 3"),
     Run("signup_to_wallet", "signup_to_wallet", reduced="--people 10"),
     Run("click_to_coupon", "click_to_coupon", reduced="--people 5"),
     Run("open_wallets", "open_wallets", reduced=None),
@@ -85,7 +85,7 @@ def main() -> int:
     options = _options()
     output = options.output or (FIGURES if options.full else REDUCED)
     output.mkdir(parents=True, exist_ok=True)
-    failed = []
+    failed, revision = [], _revision()
     for run in _chosen(options):
         began = time.monotonic()
         print(f"{run.name} …", file=sys.stderr, flush=True)
@@ -95,7 +95,7 @@ def main() -> int:
             continue
         document["measured"] = {
             "on": datetime.now(tz=UTC).date().isoformat(),
-            "revision": _revision(),
+            "revision": revision,
             "took_s": round(time.monotonic() - began),
         }
         (output / f"{run.name}.json").write_text(json.dumps(document, indent=2) + "\n")
@@ -142,9 +142,15 @@ def _run(run: Run, options: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def _revision() -> str:
-    """Return what was measured, as git calls it."""
-    command = ["git", "describe", "--always", "--dirty"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    """Return what is measured, as git calls it, and whether it differs from that."""
+    name = _git("rev-parse", "--short", "HEAD")
+    is_changed = _git("status", "--porcelain", ".", ":!benchmarks/figures", f":!{PAGE}")
+    return f"{name} and changes" if is_changed else name
+
+
+def _git(*arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def _figures(document: dict[str, Any]) -> Iterator[str]:
     rows = list(_spreads(document, ()))
     if rows:
         yield from ("| what | figure |", "|---|---|", *rows, "")
-    elif "judgement" not in document:
+    else:
         yield from ("```json", json.dumps(document, indent=2, ensure_ascii=False), "```", "")
 
 

@@ -17,7 +17,6 @@ from django_q import admin as django_q_admin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from events.admin import PersonalAdmin, ReadOnlyAdmin
-from events.receivers import all_receivers
 from events.staff_lists import FindsByIndex, KnownValuesFilter, StaffAdmin, any_of, ids_of
 from project.alarms.models import Alarm, AlarmKind
 from project.models import Mail
@@ -168,7 +167,7 @@ class AlarmAdmin(ReadOnlyAdmin):
     @admin.display(description=_("Event monitor"))
     def in_the_monitor(self, alarm: Alarm) -> str:
         """Return a link to what the receiver does now, if this release has it."""
-        if alarm.receiver not in {receiver.name for receiver in all_receivers()}:
+        if not alarm.is_of_this_release:
             return alarm.receiver
         address = reverse("monitor-receiver", args=[alarm.receiver])
         return format_html('<a href="{}">{}</a>', address, alarm.receiver)

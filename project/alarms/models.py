@@ -8,6 +8,8 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from uuid_utils.compat import uuid7
 
+from events.receivers import all_receivers
+
 
 class AlarmKind(models.TextChoices):
     """What is wrong."""
@@ -58,3 +60,8 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.receiver}: {self.kind}"
+
+    @property
+    def is_of_this_release(self) -> bool:
+        """Whether this release has the receiver. Other releases' alarms stay as well."""
+        return self.receiver in {receiver.name for receiver in all_receivers()}

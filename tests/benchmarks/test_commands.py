@@ -110,8 +110,15 @@ def test_idle_names_the_parts() -> None:
     assert document["parts"]["all"]["pss_mb"]["median"] > 0
 
 
-def test_relay_neighbours_are_compared_in_turns() -> None:
+def test_relay_neighbours_are_judged_beside_one_that_answers_and_beside_none() -> None:
     document = run("relay_neighbours", "--rounds=1", "--seconds=1")
 
     assert document["neighbour"].keys() == {"none", "answers", "hangs"}
-    assert document["hanging_to_answering"].keys() == {"figure", "at_most", "reached"}
+    assert document["judgement"].keys() == {"p95_hangs_to_none", "p95_hangs_to_answers"}
+
+
+def test_sign_ups_are_measured_while_a_backlog_is_left() -> None:
+    document = run("signup_under_backlog", "--backlog=200", "--seconds=1")
+
+    assert document["busy"]["count"] == document["idle"]["count"] == 20
+    assert document["judgement"]["backlog_left_in_every_queue"]["reached"]

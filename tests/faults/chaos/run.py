@@ -135,7 +135,10 @@ def _watch(clients: Clients, fleet: Fleet, progress: Progress, report: Report) -
 
 
 def _wait_for_rest() -> float:
-    """Return the seconds until nothing is to be done any more, or nothing is done any more."""
+    """Return the seconds until nothing is to be done any more, or nothing is done any more.
+
+    Alarms are over soon after the last delivery that they were about.
+    """
     started = moved_at = time.monotonic()
     left = fewest = float("inf")
     while left and time.monotonic() - moved_at < STUCK_AFTER_S:
