@@ -63,7 +63,7 @@ faults: $(VENV)/.requirements-dev ## run all that kills processes or takes serve
 SETUPS ?= sqlite:orm postgres:orm postgres:redis
 KILLS ?= 1000
 REGISTRATIONS ?= 20000
-soak: $(VENV)/.requirements-dev ## 1,000 kills during 20,000 registrations on each set-up; takes an hour, prints JSON
+soak: $(VENV)/.requirements-dev ## 1,000 kills during 20,000 registrations on each set-up; takes an hour or two, prints JSON
 	@for setup in $(SETUPS); do \
 		$(BIN)/python -m tests.faults.soak --kills $(KILLS) --registrations $(REGISTRATIONS) \
 			--database $${setup%:*} --broker $${setup#*:} $(if $(SEED),--seed $(SEED)) || exit 1; \
@@ -114,9 +114,13 @@ bench: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure a reduced set
 bench-full: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure everything, for hours, and write docs/benchmarks.md (SKIP="growth …", ONLY=)
 	$(BIN)/python -m benchmarks.all --full --peers-python $(PEERS)/bin/python $(if $(SKIP),--skip $(SKIP)) $(if $(ONLY),--only $(ONLY))
 
-recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes a quarter of an hour, prints JSON
-	$(BIN)/python -m benchmarks.recovery --database=sqlite
-	$(BIN)/python -m benchmarks.recovery --database=postgres --broker=redis
+RECOVERY := $(BIN)/python -m benchmarks.recovery
+recovery: $(VENV)/.requirements-dev ## measure how fast things recover; takes three quarters of an hour, prints JSON
+	@failed=0; \
+	$(RECOVERY) --database=sqlite || failed=1; \
+	$(RECOVERY) --database=sqlite --broker=redis broker_down broker_hung || failed=1; \
+	$(RECOVERY) --database=postgres --broker=redis || failed=1; \
+	exit $$failed
 
 lock: $(VENV)/.requirements-dev ## compile the locks from pyproject.toml, for every supported Python
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --upgrade \
@@ -129,7 +133,7 @@ lock: $(VENV)/.requirements-dev ## compile the locks from pyproject.toml, for ev
 		--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 		--group dev -c requirements.txt pyproject.toml -o requirements-dev.txt
 
-bench-test: $(VENV)/.requirements-dev ## run each benchmark at its smallest, to see that it works
+bench-test: $(VENV)/.requirements-dev ## run benchmarks at their smallest, to see that it works
 	$(PYTEST) -n 1 --database=sqlite -m long tests/benchmarks
 
 lock-peers: $(VENV)/.requirements-dev ## compile the lock of what benchmarks compare Usher with

@@ -71,17 +71,19 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Name each lane that was skipped, and why."""
+    """Say of what is skipped why, lane by lane."""
     skipped = Counter(
-        (lane, report.longrepr[2].removeprefix("Skipped: "))
+        (_lane_of(report), report.longrepr[2].removeprefix("Skipped: "))
         for report in terminalreporter.getreports("skipped")
-        for lane in LANES
-        if lane in report.keywords
     )
     if skipped:
-        terminalreporter.section("skipped lanes")
+        terminalreporter.section("skipped")
     for (lane, reason), tests in sorted(skipped.items()):
-        terminalreporter.line(f"{lane}: {tests} skipped. {reason}")
+        terminalreporter.line(f"{lane}{tests} skipped. {reason}")
+
+
+def _lane_of(report: pytest.TestReport) -> str:
+    return next((f"{lane}: " for lane in LANES if lane in getattr(report, "keywords", ())), "")
 
 
 @pytest.fixture(scope="session")
