@@ -7,6 +7,7 @@ from django.core.exceptions import ValidationError as DjangoValidationError
 from django.db.models import QuerySet
 from django.http import Http404
 from drf_spectacular.utils import extend_schema, extend_schema_serializer
+from msgspec import ValidationError
 from rest_framework import generics, permissions, serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -21,9 +22,13 @@ from api.fields import (
     require_empty_body,
 )
 from api.idempotency import idempotent, idempotent_in_chunks, idempotent_with_secret
+from events.delivery.effects import envelope_of
 from events.models import Attempt
+from events.signals import UnreadableVersion
 from relay import services
 from relay.endpoints import DisabledReason, Endpoint, EndpointState
+from relay.sending import body_of
+from relay.transport import EXCERPT_LENGTH
 
 
 class MayOperateEndpoints(permissions.DjangoModelPermissions):
@@ -302,11 +307,26 @@ class EndpointAttempts(generics.ListAPIView[Attempt]):
         type = serializers.CharField(source="delivery.type")
         state = serializers.CharField(source="delivery.state", help_text="What became of it since.")
         number = serializers.IntegerField(min_value=1)
-        error = serializers.CharField(source="error_message")
+        error = serializers.CharField(
+            source="error_message", help_text="With an excerpt of the answer, if there was one."
+        )
+        request = serializers.SerializerMethodField(
+            help_text="The beginning of what was sent; empty where this release cannot read it."
+        )
 
         class Meta:
             model = Attempt
-            fields = ("event", "type", "state", "number", "started_at", "ended_at", "error")
+            fields = (
+                *("event", "type", "state", "number", "started_at", "ended_at", "error"),
+                "request",
+            )
+
+        def get_request(self, attempt: Attempt) -> str:
+            """Return an excerpt of the body, which is the same at every attempt."""
+            try:
+                return body_of(envelope_of(attempt.delivery)).decode()[:EXCERPT_LENGTH]
+            except (KeyError, UnreadableVersion, ValidationError):
+                return ""
 
     serializer_class = Output
 

@@ -162,11 +162,11 @@ def replay_endpoint(*, endpoint_id: UUID, since: datetime, until: datetime | Non
 
 
 def attempts_of(endpoint: Endpoint) -> QuerySet[Attempt]:
-    """Return the failed attempts to send an endpoint something, with their deliveries."""
+    """Return the failed attempts to send an endpoint something, with deliveries and events."""
     failed = Attempt.objects.filter(
         delivery__receiver=SEND_RECEIVER, delivery__target=str(endpoint.pk)
     )
-    return failed.select_related("delivery")
+    return failed.select_related("delivery__event")
 
 
 def _add_missing(endpoint: Endpoint, wanted: QuerySet[Event]) -> list[int]:

@@ -18,6 +18,7 @@ from api.models import IdempotentAnswer
 from events.models import Delivery
 from relay.endpoints import DEFAULT_SCHEDULE_S, Endpoint
 from relay.sealing import unseal
+from relay.transport import EXCERPT_LENGTH
 from tests.conftest import Drain
 from tests.registrations import make_person
 from tests.relay.conftest import Register, Subscribe
@@ -250,6 +251,8 @@ def test_failed_attempts_are_listed_with_an_excerpt(
     [attempt] = staff.get(f"{URL}{endpoint.pk}/attempts/").json()["results"]
 
     assert attempt["error"] == "127.0.0.1 answered 500: no room"
+    assert attempt["request"] == partner.received[0].body.decode()[:EXCERPT_LENGTH]
+    assert attempt["request"].startswith('{"')
     assert (attempt["event"], attempt["number"]) == (str(event.id), 1)
 
 
