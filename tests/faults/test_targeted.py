@@ -19,6 +19,7 @@ from events.delivery.drain import drain
 from events.envelope import Event
 from events.models import Attempt, Delivery, DeliveryState
 from events.receivers import all_receivers, get_receiver
+from relay.endpoints import Endpoint
 from relay.services import SEND_RECEIVER
 from tests.faults.any_receiver import recover
 from tests.faults.crashpoints import CRASHPOINTS
@@ -190,6 +191,25 @@ def test_what_was_refused_when_its_process_died_is_sent_again(
     recover()
     assert set(Counter(partner.ids()).values()) <= {1, 2}
     assert len(partner.received) > ALL
+    check_all_is_done(partner, addressed)
+
+
+def test_what_waits_behind_a_call_whose_process_dies_before_waking_it_is_sent(
+    addressed: list[Event[RiskDecided]], partner: Partner
+) -> None:
+    Endpoint.objects.update(schedule_s=[3600])
+    with refusing(partner):
+        serve()
+    assert [each.state for each in sends()].count(DeliveryState.WAITING) == ALL - PEOPLE
+    make_due()
+
+    crash(serve, CRASHPOINTS["lane.asleep"])
+
+    recover()
+    assert len(partner.received) == 2 * PEOPLE
+    sweep.wake_unblocked()  # as the sweep does every few seconds
+    recover()
+    assert len(partner.received) == PEOPLE + ALL
     check_all_is_done(partner, addressed)
 
 
