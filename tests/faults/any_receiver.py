@@ -69,7 +69,7 @@ class Case:
 def receiver_cases() -> list[Case]:
     """Return every registered receiver with every type it listens to, or one that stands for all.
 
-    Targeted receivers listen to none: what is addressed to them is tested with their app.
+    Targeted receivers listen to none: test_targeted.py kills what calls them.
     """
     return [
         Case(r.name, signal.type)

@@ -43,6 +43,12 @@ class Stage(StrEnum):
     HAND_BACK = "hand back"  # a drain whose receiver asks for later
     SWEEP = "sweep"  # after a worker died
     CLUSTER = "cluster"  # pusher and monitor of a real cluster
+    CALL = "call"  # a drain of a targeted receiver: the relay's, to an endpoint over HTTP
+    ANSWER = "answer"  # of another system, whichever way it comes in
+    POST = "post"  # an answer that comes over the API
+    CONSUME = "consume"  # an answer that `manage.py consume` takes from a broker
+    PARK = "park"  # what `consume` can't take
+    TIME_OUT = "time-out"  # a risk check that nobody answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +121,41 @@ _ALL = (
         "ack.before", Stage.CLUSTER, BEFORE, "events.delivery.broker.BellBroker.acknowledge"
     ),
     CrashPoint("ack.after", Stage.CLUSTER, AFTER, "events.delivery.broker.BellBroker.acknowledge"),
+    CrashPoint("call.unclaimed", Stage.CALL, BEFORE, "events.delivery.targets.claim_for_a_target"),
+    CrashPoint(
+        "call.claimed", Stage.CALL, AFTER, "events.delivery.targets.claim_for_a_target", True
+    ),
+    CrashPoint("call.before", Stage.CALL, BEFORE, "events.delivery.targets._call", True),
+    # The other system has the request, or will have it: it is written to the socket.
+    CrashPoint(
+        "call.sent", Stage.CALL, BEFORE, "relay.transports.webhook.Connection.getresponse", True
+    ),
+    CrashPoint(
+        "call.answered", Stage.CALL, AFTER, "relay.transports.webhook.Connection.getresponse", True
+    ),
+    CrashPoint("call.noted", Stage.CALL, AFTER, "relay.health.note", True),
+    CrashPoint("call.after", Stage.CALL, AFTER, "events.delivery.targets._call", True),
+    CrashPoint("lane.asleep", Stage.CALL, BEFORE, "events.delivery.settle.wake_successors"),
+    CrashPoint("call.settled", Stage.CALL, AFTER, "events.delivery.targets._finish"),
+    CrashPoint("answer.before", Stage.ANSWER, BEFORE, "relay.risk_checks.receive_decision"),
+    CrashPoint("answer.received", Stage.ANSWER, BEFORE, "relay.risk_checks._answer"),
+    CrashPoint("answer.recorded", Stage.ANSWER, AFTER, "relay.risk_checks._answer"),
+    CrashPoint("answer.committed", Stage.POST, AFTER, "relay.decisions.receive"),
+    CrashPoint("message.taken", Stage.CONSUME, BEFORE, "relay.consuming._take"),
+    CrashPoint("message.uncommitted", Stage.CONSUME, AFTER, "relay.consuming._apply"),
+    CrashPoint("message.committed", Stage.CONSUME, AFTER, "relay.consuming._take"),
+    CrashPoint(
+        "message.acknowledged", Stage.CONSUME, AFTER, "relay.sources.amqp.Source.acknowledge"
+    ),
+    CrashPoint("park.before", Stage.PARK, BEFORE, "relay.consuming._park"),
+    CrashPoint("park.inside", Stage.PARK, INSIDE, "relay.consuming._park"),
+    CrashPoint("park.committed", Stage.PARK, AFTER, "relay.consuming._park"),
+    CrashPoint("time-out.before", Stage.TIME_OUT, BEFORE, "relay.risk_checks._time_out"),
+    CrashPoint("time-out.marked", Stage.TIME_OUT, BEFORE, "relay.risk_checks._requests"),
+    CrashPoint("time-out.uncommitted", Stage.TIME_OUT, AFTER, "relay.risk_checks._time_out"),
+    CrashPoint(
+        "time-out.committed", Stage.TIME_OUT, AFTER, "relay.risk_checks.in_short_transaction"
+    ),
 )
 CRASHPOINTS = {point.name: point for point in _ALL}
 

@@ -1,7 +1,7 @@
 """A sign-up is complete or absent wherever its process dies, and a cluster may die at its bell.
 
-Every point of `crashpoints` is passed for real, here or in `test_any_receiver`: one that is not
-fails its test.
+Every point of `crashpoints` is passed for real, here, in `test_any_receiver`, or, of the relay, in
+`test_targeted` and `test_inbound`: one that is not fails its test.
 """
 
 from functools import partial
@@ -13,6 +13,7 @@ from accounts.models import User
 from coupons.models import Coupon
 from events.models import Delivery, Event
 from points.models import Entry
+from tests.faults import test_inbound, test_targeted
 from tests.faults.any_receiver import crash_cases, recover
 from tests.faults.checks import check_everything
 from tests.faults.crashpoints import (
@@ -82,8 +83,10 @@ def test_a_point_that_is_not_passed_is_an_error() -> None:
 
 def test_every_point_has_a_test() -> None:
     here = points_of(Stage.REGISTRATION, Stage.CLUSTER)
+    of_receivers = {point for _, point in crash_cases()}
+    of_the_relay = {*test_targeted.TRIED, *test_inbound.TRIED}
 
-    assert {*here, *(point for _, point in crash_cases())} == set(CRASHPOINTS.values())
+    assert {*here, *of_receivers, *of_the_relay} == set(CRASHPOINTS.values())
 
 
 def _have_died(notes: Path, number: int) -> bool:

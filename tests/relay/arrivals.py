@@ -1,5 +1,8 @@
 """Many events of some people, and whether all of them arrived as they must."""
 
+from collections.abc import Sequence
+from typing import Any
+
 from django.db import transaction
 
 from accounts.signals import UserRegistered, user_registered
@@ -19,7 +22,7 @@ def register_many(count: int = PEOPLE) -> list[Event[UserRegistered]]:
         )
 
 
-def check_arrivals(events: list[Event[UserRegistered]], messages: list[tuple[str, bytes]]) -> None:
+def check_arrivals(events: Sequence[Event[Any]], messages: list[tuple[str, bytes]]) -> None:
     """Check that all arrived at least once, the same each time, in order per person.
 
     `messages` are ids and bodies, as they came.
