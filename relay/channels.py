@@ -31,34 +31,38 @@ _declare(
     "webhook",
     "Webhooks",
     "POST to an endpoint's https:// URL, signed by Standard Webhooks: `webhook-id`, "
-    "`webhook-timestamp` and `webhook-signature`. Any answer of 2xx within 15 s counts.",
+    "`webhook-timestamp` and `webhook-signature`. Headers `ce-…` repeat the event's attributes. "
+    "Any answer of 2xx within 15 s counts.",
     {"http": {}},
 )
 _declare(
     "amqp",
     "RabbitMQ",
     "Persistent messages to the exchange that the URL names (`?exchange=`), confirmed and routed. "
-    "The routing key is the event's type.",
+    "The routing key is the event's type without its version (`accounts.user_registered`). Headers "
+    "`cloudEvents:…` repeat the event's attributes.",
     {"amqp": {"is": "routingKey", "exchange": {}, "bindingVersion": "0.3.0"}},
 )
 _declare(
     "kafka",
     "Kafka",
     "Records in the topic that the URL names (`?topic=`), kept by all in-sync replicas. A record's "
-    "key is the event's `partitionkey`.",
+    "key is the event's `partitionkey`. Headers `ce_…` repeat the event's attributes.",
     {"kafka": {"bindingVersion": "0.5.0"}},
 )
 _declare(
     "nats_jetstream",
     "NATS JetStream",
-    "Messages to the subject `PREFIX.TYPE` (`?subject=` is the prefix), acknowledged by a stream. "
-    "`Nats-Msg-Id` is the event's id.",
+    "Messages to the subject `PREFIX.TYPE` (`?subject=` is the prefix; the type is without its "
+    "version), acknowledged by a stream. `Nats-Msg-Id` is the event's id. Headers `ce-…` repeat "
+    "the event's attributes.",
     {"nats": {}},
 )
 _declare(
     "redis_streams",
     "Redis streams",
-    "Entries of the stream that the URL names (`?stream=`), with `id`, `type`, `key` and `event`.",
+    "Entries of the stream that the URL names (`?stream=`), with `id`, `type` (without "
+    "its version), `key` and `event`.",
     {"redis": {}},
 )
 _declare(

@@ -13,17 +13,20 @@ nothing after `destination.begin_until`, and ends within TOTAL_S of its last beg
 
 import pkgutil
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from django.utils.translation import gettext as _
 
 TOTAL_S = 15.0  # of one exchange with another system, from the look-up of its name to its answer
 EXCERPT_LENGTH = 500
+
+# What stands as it is in a header of HTTP: printable ASCII but for space, " and %.
+_PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,21 @@ class Message:
     type: str
     key: str
     body: bytes  # a CloudEvents 1.0 object in structured JSON
+    attributes: Mapping[str, str]  # of the same object, for those who read no bodies
+
+    def headers(self, prefix: str) -> dict[str, str]:
+        """Return the attributes under the names that a protocol's binary mode would give them.
+
+        The bindings of CloudEvents allow them beside a structured body as well.
+        """
+        return {prefix + name: value for name, value in self.attributes.items()}
+
+    def percent_encoded_headers(self, prefix: str) -> dict[str, str]:
+        """Return the same for protocols whose headers hold printable ASCII only.
+
+        See https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3132-http-header-values.
+        """
+        return {name: quote(value, safe=_PLAIN) for name, value in self.headers(prefix).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

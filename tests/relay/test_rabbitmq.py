@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
+from events.context import correlated
 from events.delivery.drain import drain as drain_queue
 from events.models import Attempt, Delivery, DeliveryState
 from relay.endpoints import Endpoint
@@ -17,7 +18,7 @@ from tests.faults.proxy import link_to
 from tests.probe.observe import make_due
 from tests.processes import wait_until
 from tests.relay.arrivals import check_arrivals, register_many
-from tests.relay.conftest import Register, Subscribe
+from tests.relay.conftest import CORRELATION_ID, Register, Subscribe, attributes_in
 from tests.servers import rabbitmq
 from tests.servers.client import Server, new_server
 
@@ -71,6 +72,24 @@ def test_an_event_arrives_with_its_id_under_its_type(
     assert properties.message_id == str(event.id)
     assert properties.delivery_mode == 2
     assert body == body_of(event)
+
+
+def test_an_events_attributes_are_headers_too(
+    drain: Drain, broker: Server, channel: Any, subscribe: Subscribe, register: Register
+) -> None:
+    subscribe(broker.url)
+    with correlated(CORRELATION_ID):
+        event = register()
+
+    drain()
+
+    [(_, properties, body)] = arrived(broker)
+    assert properties.content_type == "application/cloudevents+json"
+    assert properties.headers == {
+        "partitionkey": event.key,
+        **attributes_in(body, "cloudEvents:"),
+    }
+    assert properties.headers["cloudEvents:correlationid"] == CORRELATION_ID
 
 
 def test_the_next_address_is_tried_where_one_can_not_be_reached(
