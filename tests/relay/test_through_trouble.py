@@ -44,7 +44,7 @@ few_and_many = pytest.mark.parametrize(
         pytest.param(brokers.nats_broker, id="nats"),
         pytest.param(brokers.valkey_broker, id="valkey"),
         pytest.param(brokers.zeromq_broker, id="zeromq"),
-        pytest.param(brokers.webhook_broker, id="webhook"),
+        pytest.param(brokers.https_broker, id="https"),
     ]
 )
 def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
