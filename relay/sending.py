@@ -120,7 +120,7 @@ def _send_in_waves(
     left = list(messages)
     while left and time.monotonic() < destination.begin_until:
         wave = list({message.key: message for message in reversed(left)}.values())[::-1]
-        results = send(destination, wave)
+        results = [destination.masked(result) for result in send(destination, wave)]
         yield from zip((message.id for message in wave), results, strict=False)
         if len(results) < len(wave) or any(r is not None and r.is_unreachable for r in results):
             return

@@ -14,16 +14,17 @@ nothing after `destination.begin_until`, and ends within TOTAL_S of its last beg
 import pkgutil
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from urllib.parse import SplitResult, parse_qs, quote, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from django.utils.translation import gettext as _
 
 TOTAL_S = 15.0  # of one exchange with another system, from the look-up of its name to its answer
 EXCERPT_LENGTH = 500
+MASK = "***"
 
 # What stands as it is in a header of HTTP: printable ASCII but for space, " and %.
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
@@ -61,6 +62,18 @@ class Destination:
     url: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)  # the newest first
     begin_until: float  # monotonic seconds
+
+    def masked(self, result: "Result") -> "Result":
+        """Return a result whose text has nothing in it that only we and the other side know.
+
+        Some servers repeat what they do not understand, which may be our login.
+        """
+        if result is None:
+            return None
+        text, password = result.text, urlsplit(self.url).password or ""
+        for confidential in filter(None, (unquote(password), password, *self.secrets)):
+            text = text.replace(confidential, MASK)
+        return replace(result, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
