@@ -1,13 +1,18 @@
-"""The ways by which relay lets events out of the house, for the event catalogue.
+"""The ways by which relay lets events out of the house and in, for the event catalogue.
 
-One for each transport, under its module's name. The modules themselves are not imported: their
+Out, one for each transport, under its module's name. The modules themselves are not imported: their
 libraries take a while, and most processes send nothing.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from events.operations.catalog import OutboundChannel, outbound_channel
+from events.operations.catalog import (
+    InboundChannel,
+    OutboundChannel,
+    inbound_channel,
+    outbound_channel,
+)
 from relay.validation import relayable_signals
 
 
@@ -71,4 +76,31 @@ _declare(
     "Multipart messages to a REP or ROUTER socket, which acknowledges each. They are signed as "
     "webhooks are.",
     {},
+)
+inbound_channel(
+    InboundChannel(
+        name="relay.consume",
+        title="Decisions of other systems, over a broker",
+        description=(
+            "`manage.py consume` reads them from a queue of RabbitMQ or a topic of Kafka, in "
+            "structured mode as here, or in binary mode. At least once; the same id has one "
+            "effect. Types: `usher.risk_decision.v1`."
+        ),
+        data={
+            "usher.risk_decision.v1": {
+                "type": "object",
+                "required": ["user", "decision", "reason"],
+                "additionalProperties": False,
+                "properties": {
+                    "user": {"type": "string", "format": "uuid"},
+                    "decision": {"enum": ["flag", "clear"]},
+                    "reason": {"type": "string", "minLength": 1, "maxLength": 200},
+                },
+            }
+        },
+        bindings={
+            "amqp": {"is": "queue", "queue": {}, "bindingVersion": "0.3.0"},
+            "kafka": {"bindingVersion": "0.5.0"},
+        },
+    )
 )
