@@ -49,14 +49,33 @@ def send_to(target: str, addressed: Sequence[Addressed[Any]]) -> list[Verdict]:
 
 def body_of(event: Event[Any]) -> bytes:
     """Return an event as it leaves: the same bytes at every attempt."""
-    cloudevent = event.to_cloudevent(settings.PUBLIC_URL)
-    return json.dumps(
-        cloudevent, ensure_ascii=False, sort_keys=True, separators=(",", ":")
-    ).encode()
+    return _structured(event.to_cloudevent(settings.PUBLIC_URL))
+
+
+def attributes_of(cloudevent: dict[str, Any]) -> dict[str, str]:
+    """Return what a CloudEvent says of itself, as binary mode puts it into headers.
+
+    That leaves out `datacontenttype`, which is the content type there, and not that of our body.
+    """
+    beside = {"data", "datacontenttype"}
+    return {name: str(value) for name, value in cloudevent.items() if name not in beside}
 
 
 def _message(event: Event[Any]) -> Message:
-    return Message(id=str(event.id), type=event.type, key=event.key, body=body_of(event))
+    cloudevent = event.to_cloudevent(settings.PUBLIC_URL)
+    return Message(
+        id=str(event.id),
+        type=event.type,
+        key=event.key,
+        body=_structured(cloudevent),
+        attributes=attributes_of(cloudevent),
+    )
+
+
+def _structured(cloudevent: dict[str, Any]) -> bytes:
+    return json.dumps(
+        cloudevent, ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    ).encode()
 
 
 def _pause_s(endpoint: Endpoint, addressed: Sequence[Addressed[Any]]) -> float:
@@ -101,7 +120,7 @@ def _send_in_waves(
     left = list(messages)
     while left and time.monotonic() < destination.begin_until:
         wave = list({message.key: message for message in reversed(left)}.values())[::-1]
-        results = send(destination, wave)
+        results = [destination.masked(result) for result in send(destination, wave)]
         yield from zip((message.id for message in wave), results, strict=False)
         if len(results) < len(wave) or any(r is not None and r.is_unreachable for r in results):
             return

@@ -13,17 +13,21 @@ nothing after `destination.begin_until`, and ends within TOTAL_S of its last beg
 
 import pkgutil
 import ssl
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import import_module
 from types import ModuleType
-from urllib.parse import SplitResult, parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlsplit
 
 from django.utils.translation import gettext as _
 
 TOTAL_S = 15.0  # of one exchange with another system, from the look-up of its name to its answer
 EXCERPT_LENGTH = 500
+MASK = "***"
+
+# What stands as it is in a header of HTTP: printable ASCII but for space, " and %.
+_PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +38,21 @@ class Message:
     type: str
     key: str
     body: bytes  # a CloudEvents 1.0 object in structured JSON
+    attributes: Mapping[str, str]  # of the same object, for those who read no bodies
+
+    def headers(self, prefix: str) -> dict[str, str]:
+        """Return the attributes under the names that a protocol's binary mode would give them.
+
+        The bindings of CloudEvents allow them beside a structured body as well.
+        """
+        return {prefix + name: value for name, value in self.attributes.items()}
+
+    def percent_encoded_headers(self, prefix: str) -> dict[str, str]:
+        """Return the same for protocols whose headers hold printable ASCII only.
+
+        See https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#3132-http-header-values.
+        """
+        return {name: quote(value, safe=_PLAIN) for name, value in self.headers(prefix).items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +62,18 @@ class Destination:
     url: str = field(repr=False)
     secrets: tuple[str, ...] = field(repr=False)  # the newest first
     begin_until: float  # monotonic seconds
+
+    def masked(self, result: "Result") -> "Result":
+        """Return a result whose text has nothing in it that only we and the other side know.
+
+        Some servers repeat what they do not understand, which may be our login.
+        """
+        if result is None:
+            return None
+        text, password = result.text, urlsplit(self.url).password or ""
+        for confidential in filter(None, (unquote(password), password, *self.secrets)):
+            text = text.replace(confidential, MASK)
+        return replace(result, text=text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from events.operations.catalog import (
     REFERENCE,
     Catalogue,
     EventEntry,
+    InboundChannel,
     OutboundChannel,
     ReceiverEntry,
 )
@@ -17,11 +18,12 @@ from events.operations.catalog import (
 ASYNCAPI_VERSION = "3.0.0"
 CONTENT_TYPE = "application/cloudevents+json"
 CLOUDEVENT = "CloudEvent"
+INBOUND_CLOUDEVENT = "InboundCloudEvent"
 
 _DESCRIPTION = (
     "What happens in Usher. Channels named like an event are the log inside, in which receivers "
-    "find what they are owed; `relay.…` are the ways by which events leave the house, as "
-    "CloudEvents 1.0. Made from the declarations by `manage.py event_catalog --format asyncapi`."
+    "find what they are owed; `relay.…` are the ways by which events leave the house, and come in, "
+    "as CloudEvents 1.0. Made from the declarations by `manage.py event_catalog --format asyncapi`."
 )
 _TEXT = {"type": "string"}
 
@@ -34,6 +36,10 @@ def json_of(catalogue: Catalogue) -> dict[str, Any]:
         "channels": [
             {"name": c.name, "description": c.description, "types": list(c.types())}
             for c in catalogue.channels
+        ],
+        "inbound": [
+            {"name": c.name, "description": c.description, "types": list(c.data)}
+            for c in catalogue.inbound
         ],
         "components": {"schemas": catalogue.schemas},
     }
@@ -49,6 +55,7 @@ def asyncapi_of(catalogue: Catalogue) -> dict[str, Any]:
         "channels": {
             **{event.type: _channel(event) for event in catalogue.events},
             **{c.name: _outbound(c, versions) for c in catalogue.channels},
+            **{c.name: _inbound(c) for c in catalogue.inbound},
         },
         "operations": {
             **{f"{event.type}.publish": _publish(event) for event in catalogue.events},
@@ -57,9 +64,16 @@ def asyncapi_of(catalogue: Catalogue) -> dict[str, Any]:
                 for receiver in catalogue.receivers
                 for type_ in receiver.types
             },
-            **{f"{c.name}.send": _send(c) for c in catalogue.channels},
+            **{f"{c.name}.send": _operation("send", c) for c in catalogue.channels},
+            **{f"{c.name}.receive": _operation("receive", c) for c in catalogue.inbound},
         },
-        "components": {"schemas": {CLOUDEVENT: _cloudevent(), **catalogue.schemas}},
+        "components": {
+            "schemas": {
+                CLOUDEVENT: _cloudevent(),
+                INBOUND_CLOUDEVENT: _inbound_cloudevent(),
+                **catalogue.schemas,
+            }
+        },
     }
 
 
@@ -103,6 +117,27 @@ def _outbound(channel: OutboundChannel, versions: dict[str, int]) -> dict[str, A
     }
 
 
+def _inbound(channel: InboundChannel) -> dict[str, Any]:
+    return {
+        "address": None,  # the operator names a queue or topic
+        "title": channel.title,
+        "description": channel.description,
+        "messages": {type_: _incoming(type_, data) for type_, data in channel.data.items()},
+        "bindings": channel.bindings,
+    }
+
+
+def _incoming(type_: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Return what an event of another system looks like, in structured mode."""
+    own = {"type": "object", "properties": {"type": {"const": type_}, "data": data}}
+    return {
+        "name": type_,
+        "title": type_,
+        "contentType": CONTENT_TYPE,
+        "payload": {"allOf": [{"$ref": REFERENCE.format(name=INBOUND_CLOUDEVENT)}, own]},
+    }
+
+
 def _publish(event: EventEntry) -> dict[str, Any]:
     return {
         "action": "send",
@@ -132,9 +167,9 @@ def _receive(receiver: ReceiverEntry, type_: str, version: int) -> dict[str, Any
     }
 
 
-def _send(channel: OutboundChannel) -> dict[str, Any]:
+def _operation(action: str, channel: OutboundChannel | InboundChannel) -> dict[str, Any]:
     return {
-        "action": "send",
+        "action": action,
         "channel": {"$ref": f"#/channels/{channel.name}"},
         "title": channel.title,
         "tags": [{"name": channel.name.partition(".")[0]}],
@@ -163,6 +198,24 @@ def _cloudevent() -> dict[str, Any]:
             "datacontenttype": {"const": "application/json"},
             "causationid": {**_TEXT, "description": "The event that caused it, where one did."},
             "traceparent": {**_TEXT, "description": "The span that published it, where one did."},
+            "data": {"type": "object"},
+        },
+    }
+
+
+def _inbound_cloudevent() -> dict[str, Any]:
+    """Return the envelope of what comes in, of which less is asked than of what leaves."""
+    required = ["specversion", "id", "source", "type", "data"]
+    properties: dict[str, Any] = {name: {**_TEXT, "minLength": 1} for name in required}
+    return {
+        "type": "object",
+        "description": "The envelope of what other systems send. Further attributes are allowed.",
+        "required": required,
+        "properties": properties
+        | {
+            "specversion": {"const": "1.0"},
+            "id": {**_TEXT, "minLength": 1, "description": "The same id has one effect."},
+            "time": {**_TEXT, "format": "date-time", "description": "When it happened."},
             "data": {"type": "object"},
         },
     }

@@ -4,7 +4,7 @@ import ast
 import inspect
 import io
 import tokenize
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -62,21 +62,39 @@ class OutboundChannel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InboundChannel:
+    """A way by which events of other systems come in. The app that takes them declares it."""
+
+    name: str  # "relay.consume"
+    title: str
+    description: str
+    data: Mapping[str, dict[str, Any]]  # JSON Schemas of what events carry, by their full type
+    bindings: dict[str, Any]  # as AsyncAPI 3.0 has them, by protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """Everything declared, in order of name."""
 
     events: tuple[EventEntry, ...]
     receivers: tuple[ReceiverEntry, ...]
     channels: tuple[OutboundChannel, ...]
+    inbound: tuple[InboundChannel, ...]
     schemas: dict[str, dict[str, Any]]  # JSON Schemas of the events' data, by name
 
 
 _channels: dict[str, OutboundChannel] = {}
+_inbound: dict[str, InboundChannel] = {}
 
 
 def outbound_channel(channel: OutboundChannel) -> None:
     """Declare a way out of the house, once per name."""
     _channels[channel.name] = channel
+
+
+def inbound_channel(channel: InboundChannel) -> None:
+    """Declare a way into the house, once per name."""
+    _inbound[channel.name] = channel
 
 
 def catalogue() -> Catalogue:
@@ -85,6 +103,7 @@ def catalogue() -> Catalogue:
         events=tuple(_event(signal) for signal in all_signals()),
         receivers=tuple(_receiver(receiver) for receiver in all_receivers()),
         channels=tuple(_channels[name] for name in sorted(_channels)),
+        inbound=tuple(_inbound[name] for name in sorted(_inbound)),
         schemas=_schemas(),
     )
 

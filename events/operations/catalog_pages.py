@@ -74,6 +74,10 @@ def markdown_of(catalogue: Catalogue) -> str:
             "## Ways out of the house",
             "",
             *(f"- **{c.title}** (`{c.name}`): {c.description}" for c in catalogue.channels),
+            "",
+            "## Ways into it",
+            "",
+            *(f"- **{c.title}** (`{c.name}`): {c.description}" for c in catalogue.inbound),
         ]
     )
 

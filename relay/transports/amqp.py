@@ -1,7 +1,7 @@
 """RabbitMQ: amqp://user@host:5672/vhost?exchange=NAME, amqps:// with TLS. The exchange is theirs.
 
-The routing key is the event's type. A message counts when the broker has confirmed it, and has
-routed it to a queue. (https://www.rabbitmq.com/docs/confirms)
+The routing key is the event's type without its version. A message counts when the broker has
+confirmed it, and has routed it to a queue. (https://www.rabbitmq.com/docs/confirms)
 """
 
 import time
@@ -70,7 +70,7 @@ def _publish(channel: BlockingChannel, exchange: str, message: Message) -> Resul
                 message_id=message.id,
                 content_type="application/cloudevents+json",
                 delivery_mode=_PERSISTENT,
-                headers={"partitionkey": message.key},
+                headers={"partitionkey": message.key, **message.headers("cloudEvents:")},
             ),
             mandatory=True,
         )

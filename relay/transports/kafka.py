@@ -24,7 +24,7 @@ MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 REQUEST_S = 5.0
 RETRY_S = 0.1
 
-_HEADERS = [("content-type", b"application/cloudevents+json; charset=UTF-8")]
+_CONTENT_TYPE = ("content-type", b"application/cloudevents+json; charset=UTF-8")
 
 # What fails is kept with the delivery; the library would log it at every step as well.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
@@ -59,7 +59,7 @@ async def _produce(url: SplitResult, batch: Sequence[Message], results: Results)
     async def publish(message: Message) -> Result:
         try:
             await producer.send_and_wait(
-                topic, message.body, key=message.key.encode(), headers=_HEADERS
+                topic, message.body, key=message.key.encode(), headers=_headers(message)
             )
         except (KafkaConnectionError, KafkaTimeoutError):
             raise
@@ -72,6 +72,11 @@ async def _produce(url: SplitResult, batch: Sequence[Message], results: Results)
         await publish_side_by_side(publish, batch, results)
     finally:
         await close_quickly(producer.stop)
+
+
+def _headers(message: Message) -> list[tuple[str, bytes]]:
+    attributes = message.headers("ce_")
+    return [_CONTENT_TYPE, *[(name, value.encode()) for name, value in attributes.items()]]
 
 
 def connection_settings(url: SplitResult, *, mechanism: str) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """NATS JetStream: nats://user@host:4222?subject=PREFIX, or nats+tls://. The stream is theirs.
 
-The subject is PREFIX.TYPE, and the event's id the message's (Nats-Msg-Id), so that a stream takes
-what is repeated within its window of duplicates only once. A message counts when a stream has
-acknowledged it. (https://docs.nats.io/nats-concepts/jetstream)
+The subject is PREFIX.TYPE, the type without its version, and the event's id the message's
+(Nats-Msg-Id), so that a stream takes what is repeated within its window of duplicates only once.
+A message counts when a stream has acknowledged it. (https://docs.nats.io/nats-concepts/jetstream)
+
+The headers `ce-…` are those of binary mode in the draft of CloudEvents 1.0.3; 1.0.2 has none.
 """
 
 import asyncio
@@ -49,6 +51,7 @@ async def _publish_all(url: SplitResult, batch: Sequence[Message], results: Resu
         headers = {
             "Nats-Msg-Id": message.id,
             "Content-Type": "application/cloudevents+json",
+            **message.percent_encoded_headers("ce-"),
         }
         subject = f"{prefix}.{message.type}"
         try:

@@ -143,6 +143,7 @@ def _exchange(
     headers = {
         "Content-Type": "application/cloudevents+json",
         "User-Agent": "Usher/1",
+        **message.percent_encoded_headers("ce-"),
         **signed_headers(message, secrets, datetime.now(UTC)),
     }
     connection.request("POST", path, body=message.body, headers=headers)

@@ -22,6 +22,8 @@ from events.envelope import Event
 from events.operations.catalog import catalogue, field_comments
 from events.receivers import all_receivers, get_receiver
 from events.signals import all_signals, get_signal
+from relay.decisions import REASON_LENGTH
+from relay.intake import taken_types
 from relay.transport import transports
 from tests.contracts.test_payloads import FILES
 from tests.processes import ROOT
@@ -137,6 +139,30 @@ def test_every_transport_of_the_relay_has_a_channel(document: dict[str, Any]) ->
         channel = document["channels"][f"relay.{module}"]
         assert "accounts.user_registered" in channel["messages"]
         assert "relay.test_requested" not in channel["messages"]
+
+
+def test_what_other_systems_may_send_is_received(document: dict[str, Any]) -> None:
+    channel = document["channels"]["relay.consume"]
+
+    assert sorted(channel["messages"]) == taken_types()
+    assert document["operations"]["relay.consume.receive"]["action"] == "receive"
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"decision": "maybe"}, {"reason": "x" * (REASON_LENGTH + 1)}, {"more": "!"}]
+)
+def test_a_decision_as_partners_are_shown_it_is_valid_by_its_message(
+    document: dict[str, Any], wrong: dict[str, str]
+) -> None:
+    shown = re.findall(r"```json\n(.*?)```", (DOCS / "integrations.md").read_text(), re.S)[-1]
+    event = json.loads(shown)
+    message = document["channels"]["relay.consume"]["messages"][event["type"]]
+    validator = jsonschema.Draft7Validator({**document, **message["payload"]})
+
+    validator.validate(event)
+    validator.validate({**event, "data": event["data"] | {"reason": "x" * REASON_LENGTH}})
+
+    assert validator.is_valid({**event, "data": event["data"] | wrong}) is False
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

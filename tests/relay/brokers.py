@@ -6,23 +6,35 @@ before it is stopped.
 
 import asyncio
 import json
+import ssl
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import nats
 import pika
+import pytest
 import redis
 import zmq
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from relay.transport import tls
 from tests.faults.proxy import Link, link_to
 from tests.relay import partner
+from tests.relay.certificates import (
+    NAME,
+    certificate_for,
+    context_with,
+    name_this_machine,
+    trust,
+)
 from tests.relay.tansu import ask_as_tansu_wants
 from tests.servers.client import Server, new_server
 from tests.servers.kafka import Kafka
@@ -266,17 +278,19 @@ class ZeroMQBroker(Broker):
 
 
 class WebhookBroker(Broker):
-    """A web server: no broker, but it must bear the same."""
+    """A web server, with TLS or without: no broker, but it must bear the same."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None) -> None:
         super().__init__()
         self._port = port
+        self._tls = tls
         self._block = ExitStack()
 
     @property
     def url(self) -> str:
         """Return an endpoint's URL, over the link."""
-        return f"http://{HOST}:{self.link.port}/hooks"
+        place = f"https://{NAME}" if self._tls else f"http://{HOST}"
+        return f"{place}:{self.link.port}/hooks"
 
     def collect(self) -> None:
         """Do nothing: messages are added as they come."""
@@ -287,7 +301,7 @@ class WebhookBroker(Broker):
 
     def start(self) -> None:
         """Serve on the port."""
-        served = self._block.enter_context(partner.running(port=self._port))
+        served = self._block.enter_context(partner.running(self._tls, self._port))
         served.answer = self._take
 
     def _take(self, handler: partner.Handler, received: partner.Received) -> None:
@@ -388,3 +402,16 @@ def _listening_broker(broker_of: Callable[[int], B], linked: Linked = link_to) -
 
 zeromq_broker = partial(_listening_broker, ZeroMQBroker)
 webhook_broker = partial(_listening_broker, WebhookBroker)
+
+
+@contextmanager
+def https_broker(linked: Linked = link_to) -> Iterator[Broker]:
+    """Listen with a certificate of a name, which the relay trusts, and which leads here."""
+    with TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        certificate = certificate_for(NAME, Path(directory))
+        trust(certificate, patch)
+        name_this_machine(patch)
+        broker_of = partial(WebhookBroker, tls=context_with(certificate))
+        with _listening_broker(broker_of, linked) as broker:
+            yield broker
+    tls.cache_clear()

@@ -1,5 +1,6 @@
 """Fixtures of the relay's tests."""
 
+import json
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -14,8 +15,18 @@ from relay.endpoints import Endpoint
 from tests.registrations import make_person
 from tests.relay.partner import Partner, running
 
+# More than a header of HTTP can hold, and how one holds it.
+CORRELATION_ID = 'run 7 "größer" 50 %'
+PERCENT_ENCODED = "run%207%20%22gr%C3%B6%C3%9Fer%22%2050%20%25"
+
 Register = Callable[..., Event[UserRegistered]]
 Subscribe = Callable[..., Endpoint]
+
+
+def attributes_in(body: bytes, prefix: str) -> dict[str, str]:
+    """Return the attributes of an event in structured JSON, as headers of binary mode have them."""
+    beside = {"data", "datacontenttype"}
+    return {prefix + name: text for name, text in json.loads(body).items() if name not in beside}
 
 
 @pytest.fixture

@@ -87,7 +87,10 @@ def running(tls: SSLContext | None = None, port: int = 0) -> Iterator[Partner]:
     """Run a server on 127.0.0.1 during a block; port 0 is any free one."""
     server = Server(("127.0.0.1", port), Handler)
     if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        # Each connection's thread shakes hands at its first read: one that hangs delays no other.
+        server.socket = tls.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     scheme = "https" if tls else "http"
     partner = Partner(f"{scheme}://127.0.0.1:{server.server_address[1]}/hooks/usher")
     server.partner = partner

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from django.core.exceptions import ValidationError
 from pytest_django import Settings
 
+from events.context import correlated
 from events.models import Attempt, Delivery, DeliveryState
 from relay.sending import body_of
 from relay.transports import kafka
@@ -17,7 +18,7 @@ from relay.validation import clean_location
 from tests.conftest import Drain
 from tests.registrations import make_person
 from tests.relay.brokers import PARTITIONS, TOPIC, KafkaBroker, kafka_broker
-from tests.relay.conftest import Register, Subscribe
+from tests.relay.conftest import CORRELATION_ID, Register, Subscribe, attributes_in
 from tests.servers.process import HOST
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -63,6 +64,22 @@ def test_an_event_arrives_under_its_persons_key(
     assert record.value == body_of(event)
     assert dict(record.headers)["content-type"].startswith(b"application/cloudevents+json")
     assert Delivery.objects.get(receiver="relay.send").state == DeliveryState.DONE
+
+
+def test_an_events_attributes_are_headers_too(
+    drain: Drain, broker: KafkaBroker, subscribe: Subscribe, register: Register
+) -> None:
+    subscribe(broker.url)
+    with correlated(CORRELATION_ID):
+        register()
+
+    drain()
+
+    [record] = records(broker)
+    headers = {name: value.decode() for name, value in record.headers}
+    del headers["content-type"]
+    assert headers == attributes_in(record.value, "ce_")
+    assert headers["ce_correlationid"] == CORRELATION_ID
 
 
 def test_a_persons_events_stay_in_one_partition_in_order(

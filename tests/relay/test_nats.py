@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import Iterator
 from typing import Any, cast
+from urllib.parse import unquote
 
 import nats
 import pytest
 from django.core.exceptions import ValidationError
 
+from events.context import correlated
 from events.models import Attempt, Delivery, DeliveryState
 from events.operations.replay import replay
 from events.operations.selection import Selection
@@ -15,7 +17,13 @@ from relay.sending import body_of
 from relay.validation import clean_location
 from tests.conftest import Drain
 from tests.relay.brokers import STREAM, NatsBroker, nats_broker
-from tests.relay.conftest import Register, Subscribe
+from tests.relay.conftest import (
+    CORRELATION_ID,
+    PERCENT_ENCODED,
+    Register,
+    Subscribe,
+    attributes_in,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -53,6 +61,22 @@ def test_an_event_arrives_with_its_id_under_its_type(
     assert message.headers["Nats-Msg-Id"] == str(event.id)
     assert message.headers["Content-Type"] == "application/cloudevents+json"
     assert Delivery.objects.get(receiver="relay.send").state == DeliveryState.DONE
+
+
+def test_an_events_attributes_are_headers_too_percent_encoded(
+    drain: Drain, broker: NatsBroker, subscribe: Subscribe, register: Register
+) -> None:
+    subscribe(broker.url)
+    with correlated(CORRELATION_ID):
+        register()
+
+    drain()
+
+    message = first_message(broker)
+    metadata = {name: t for name, t in message.headers.items() if name.startswith("ce-")}
+    assert metadata["ce-correlationid"] == PERCENT_ENCODED
+    unquoted = {name: unquote(text) for name, text in metadata.items()}
+    assert unquoted == attributes_in(message.data, "ce-")
 
 
 def test_a_repeated_event_is_kept_once(

@@ -7,19 +7,23 @@ from urllib.parse import urlsplit
 import pika
 import pytest
 
+from events.context import correlated
 from events.delivery.drain import drain as drain_queue
 from events.models import Attempt, Delivery, DeliveryState
 from relay.endpoints import Endpoint
 from relay.sending import body_of
+from relay.transport import TOTAL_S
 from relay.transports import amqp
 from tests.conftest import Drain
 from tests.faults.proxy import link_to
 from tests.probe.observe import make_due
 from tests.processes import wait_until
 from tests.relay.arrivals import check_arrivals, register_many
-from tests.relay.conftest import Register, Subscribe
+from tests.relay.conftest import CORRELATION_ID, Register, Subscribe, attributes_in
 from tests.servers import rabbitmq
-from tests.servers.client import Server, new_server
+from tests.servers.own import own_server
+from tests.servers.process import HOST
+from tests.servers.rabbitmq import RabbitMQ
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -30,15 +34,15 @@ EXCHANGE, QUEUE = "usher", "crm"
 
 
 @pytest.fixture(scope="module")
-def broker() -> Iterator[Server]:
+def broker() -> Iterator[RabbitMQ]:
     """Return a RabbitMQ of these tests' own: it takes long to start."""
-    server, discard = new_server("rabbitmq")
-    yield server
-    discard()
+    with own_server(RabbitMQ) as server:
+        server.start()
+        yield server
 
 
 @pytest.fixture
-def channel(broker: Server) -> Iterator[Any]:
+def channel(broker: RabbitMQ) -> Iterator[Any]:
     """Return a channel of a subscriber whose queue gets all registrations, empty at first."""
     with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
         channel = connection.channel()
@@ -49,7 +53,7 @@ def channel(broker: Server) -> Iterator[Any]:
         yield channel
 
 
-def arrived(broker: Server) -> list[tuple[Any, Any, bytes]]:
+def arrived(broker: RabbitMQ) -> list[tuple[Any, Any, bytes]]:
     """Take all messages out of the queue."""
     with pika.BlockingConnection(pika.URLParameters(broker.url)) as connection:
         channel, messages = connection.channel(), []
@@ -59,7 +63,7 @@ def arrived(broker: Server) -> list[tuple[Any, Any, bytes]]:
 
 
 def test_an_event_arrives_with_its_id_under_its_type(
-    drain: Drain, broker: Server, channel: Any, subscribe: Subscribe, register: Register
+    drain: Drain, broker: RabbitMQ, channel: Any, subscribe: Subscribe, register: Register
 ) -> None:
     subscribe(broker.url)
     event = register()
@@ -73,15 +77,33 @@ def test_an_event_arrives_with_its_id_under_its_type(
     assert body == body_of(event)
 
 
+def test_an_events_attributes_are_headers_too(
+    drain: Drain, broker: RabbitMQ, channel: Any, subscribe: Subscribe, register: Register
+) -> None:
+    subscribe(broker.url)
+    with correlated(CORRELATION_ID):
+        event = register()
+
+    drain()
+
+    [(_, properties, body)] = arrived(broker)
+    assert properties.content_type == "application/cloudevents+json"
+    assert properties.headers == {
+        "partitionkey": event.key,
+        **attributes_in(body, "cloudEvents:"),
+    }
+    assert properties.headers["cloudEvents:correlationid"] == CORRELATION_ID
+
+
 def test_the_next_address_is_tried_where_one_can_not_be_reached(
     drain: Drain,
-    broker: Server,
+    broker: RabbitMQ,
     channel: Any,
     subscribe: Subscribe,
     register: Register,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    found = ["127.0.0.9", broker.host]
+    found = ["127.0.0.9", HOST]
     monkeypatch.setattr(amqp, "allowed_addresses", lambda *args, **options: found)
     subscribe(broker.url)
     event = register()
@@ -104,7 +126,7 @@ def test_all_addresses_together_are_given_no_longer_than_one(
 
 
 def test_what_no_queue_takes_is_a_failed_attempt(
-    drain: Drain, broker: Server, channel: Any, subscribe: Subscribe, register: Register
+    drain: Drain, broker: RabbitMQ, channel: Any, subscribe: Subscribe, register: Register
 ) -> None:
     channel.queue_unbind(QUEUE, EXCHANGE, "accounts.user_registered")
     subscribe(broker.url)
@@ -124,7 +146,7 @@ def test_what_no_queue_takes_is_a_failed_attempt(
 )
 def test_a_broker_that_refuses_is_a_failed_attempt_that_tells_no_password(
     drain: Drain,
-    broker: Server,
+    broker: RabbitMQ,
     channel: Any,
     subscribe: Subscribe,
     register: Register,
@@ -144,14 +166,14 @@ def test_a_broker_that_refuses_is_a_failed_attempt_that_tells_no_password(
 
 def test_a_broker_that_confirms_nothing_is_left_at_the_deadline(
     drain: Drain,
-    broker: Server,
+    broker: RabbitMQ,
     channel: Any,
     subscribe: Subscribe,
     register: Register,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     publish = amqp._publish
-    with link_to(broker.host, broker.port) as link:
+    with link_to(HOST, broker.port) as link:
 
         def swallow(*args: Any) -> Any:
             link.conditions.is_black_hole = True
@@ -167,10 +189,40 @@ def test_a_broker_that_confirms_nothing_is_left_at_the_deadline(
     assert "no complete answer within 1 s" in Attempt.objects.get().error_message
 
 
+def test_a_broker_that_blocks_is_left_in_time_and_gets_the_event_afterwards(
+    drain: Drain,
+    broker: RabbitMQ,
+    channel: Any,
+    subscribe: Subscribe,
+    register: Register,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(amqp, "BLOCKED_S", 1.0)
+    subscribe(broker.url, schedule_s=[0, 60])
+    event = register()
+
+    with broker.blocking():
+        drain()
+
+    attempt = Attempt.objects.get()
+    assert "ConnectionBlockedTimeout" in attempt.error_message
+    assert (attempt.ended_at - attempt.started_at).total_seconds() < TOTAL_S
+
+    def is_sent() -> bool:
+        Endpoint.objects.update(rests_until=None)
+        make_due()
+        drain()
+        return Delivery.objects.get(receiver="relay.send").state == DeliveryState.DONE
+
+    wait_until(is_sent)
+    # Once or twice: what it was sent while it blocked, it may have taken after all.
+    assert {body for _, _, body in arrived(broker)} == {body_of(event)}
+
+
 @pytest.mark.faults
 @pytest.mark.long
 def test_all_events_arrive_through_a_restart_in_their_midst(
-    broker: Server, channel: Any, subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
+    broker: RabbitMQ, channel: Any, subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     channel.connection.close()
     subscribe(broker.url, schedule_s=[0], max_attempts=50)

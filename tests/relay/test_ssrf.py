@@ -25,7 +25,9 @@ HOSTS = [
     "[64:ff9b:1::7f00:1]",
     "[fec0::1]",
 ]
-MESSAGE = Message(id="id-1", type="accounts.user_registered", key="somebody", body=b"{}")
+MESSAGE = Message(
+    id="id-1", type="accounts.user_registered", key="somebody", body=b"{}", attributes={}
+)
 
 
 class Listener:

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from django.core import mail
@@ -15,6 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from events.context import correlated
 from events.delivery.drain import drain as drain_queue
 from events.models import Attempt, Delivery, DeliveryState
 from events.operations.replay import replay
@@ -29,7 +30,13 @@ from tests.conftest import Drain
 from tests.probe.observe import make_due
 from tests.processes import wait_until
 from tests.registrations import make_person
-from tests.relay.conftest import Register, Subscribe
+from tests.relay.conftest import (
+    CORRELATION_ID,
+    PERCENT_ENCODED,
+    Register,
+    Subscribe,
+    attributes_in,
+)
 from tests.relay.partner import Handler, Partner, Received
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +57,11 @@ def letters_to_the_owner() -> list[Any]:
     return [letter for letter in mail.outbox if letter.to == ["owner@example.com"]]
 
 
+def metadata_of(received: Received) -> dict[str, str]:
+    """Return the headers that repeat the event's attributes."""
+    return {name: text for name, text in received.headers.items() if name.startswith("ce-")}
+
+
 def answer_with(status: int, **headers: str) -> Any:
     """Return an answer."""
     return lambda handler, received: handler.reply(status, b"as the test says", **headers)
@@ -67,6 +79,24 @@ def test_once(drain: Drain, partner: Partner, subscribe: Subscribe, register: Re
     assert verify(endpoint, received) == event.to_cloudevent("http://127.0.0.1:8000")
     assert sends().get().state == DeliveryState.DONE
     assert sends().get().target == str(endpoint.pk)
+
+
+def test_an_events_attributes_are_headers_too_percent_encoded(
+    drain: Drain, partner: Partner, subscribe: Subscribe, register: Register
+) -> None:
+    subscribe(partner.url)
+    with correlated(CORRELATION_ID):
+        event = register()
+
+    drain()
+
+    [received] = partner.received
+    metadata = metadata_of(received)
+    assert metadata["ce-correlationid"] == PERCENT_ENCODED
+    assert metadata["ce-time"] == event.occurred_at.isoformat()
+    assert metadata["ce-type"] == "accounts.user_registered.v1"
+    unquoted = {name: unquote(text) for name, text in metadata.items()}
+    assert unquoted == attributes_in(received.body, "ce-")
 
 
 def test_twice(drain: Drain, partner: Partner, subscribe: Subscribe, register: Register) -> None:
@@ -132,6 +162,7 @@ def test_a_retry_is_byte_equal_under_the_same_id(
 
     first, second = partner.received
     assert first.body == second.body
+    assert metadata_of(first) == metadata_of(second) != {}
     assert partner.ids() == [str(event.id)] * 2
     assert verify(endpoint, second)["id"] == str(event.id)
 

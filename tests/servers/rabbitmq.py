@@ -2,12 +2,16 @@
 
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.servers.process import HOST, ServerProcess, free_port
 
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONTROL = PROGRAM.with_name("rabbitmqctl")
 MISSING = "RabbitMQ is not installed (apt-get install rabbitmq-server)"
+MEMORY_SHARE = "0.4"  # of the machine's, above which a RabbitMQ blocks who publishes
 GREETING = b"AMQP\x00\x00\x09\x01"
 ANSWER_S = 1.0
 
@@ -34,7 +38,7 @@ class RabbitMQ(ServerProcess):
         """Return the command that runs the server in the foreground."""
         settings = {
             "HOME": self.directory,
-            "RABBITMQ_NODENAME": f"usher{self.port}@localhost",
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_NODE_IP_ADDRESS": HOST,
             "RABBITMQ_NODE_PORT": self.port,
             "RABBITMQ_DIST_PORT": self._peer_port,
@@ -50,6 +54,23 @@ class RabbitMQ(ServerProcess):
             *[f"{name}={value}" for name, value in settings.items()],
             str(PROGRAM),
         ]
+
+    @contextmanager
+    def blocking(self) -> Iterator[None]:
+        """Let the server block who publishes during a block, as one short of memory does."""
+        self._control("set_vm_memory_high_watermark", "0")
+        try:
+            yield
+        finally:
+            self._control("set_vm_memory_high_watermark", MEMORY_SHARE)
+
+    @property
+    def _node(self) -> str:
+        return f"usher{self.port}@localhost"
+
+    def _control(self, *words: str) -> None:
+        # The server has written the cookie that lets us in into its home.
+        self.run(str(CONTROL), "--node", self._node, *words, HOME=str(self.directory))
 
     def is_ready(self, pid: int) -> bool:
         """Tell whether the server answers the greeting of a client."""
