@@ -90,7 +90,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "processors": os.cpu_count(),
         "memory_mb": psutil.virtual_memory().total // 2**20,
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "python": platform.python_version(),
         "load": [round(load, 1) for load in os.getloadavg()],
     }
