@@ -1,6 +1,6 @@
 """Sign-up latency while every queue drains a backlog, beside the same on an idle system.
 
-    python -m benchmarks.signup_under_backlog [--backlog 5000] [--rate 20] [--seconds 15]
+    python -m benchmarks.signup_under_backlog [--backlog 15000] [--rate 20] [--seconds 15]
 
 Runs the real web server and worker on a fresh SQLite file (or DATABASE_URL, an empty database) with
 a cheap password hasher, so the figure is what Usher adds. Sign-ups arrive at a fixed rate, whether
@@ -56,7 +56,7 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--backlog", type=int, default=5000, help="deliveries per queue")
+    parser.add_argument("--backlog", type=int, default=15_000, help="deliveries per queue")
     parser.add_argument("--rate", type=float, default=20, help="sign-ups per second")
     parser.add_argument("--workers", type=int, default=1, help="per queue")
     parser.add_argument("--seconds", type=float, default=15, help="of each of the two parts")
