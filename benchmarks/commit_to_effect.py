@@ -25,7 +25,7 @@ from uuid import UUID, uuid4
 
 from benchmarks.deliveries.contest import Database, create_database, wait_for
 from benchmarks.deliveries.peers import Peer
-from benchmarks.rounds import alternating, apart, judged, parser, report, spread
+from benchmarks.rounds import alternating, apart, judged, paced, parser, report, spread
 from benchmarks.served import ROOT, percentiles_ms, prepare, worker
 from benchmarks.servers import DurablePostgres, DurableValkey, running
 
@@ -186,9 +186,7 @@ def _sign_up(rate: float, seconds: float) -> Iterator[tuple[UUID, float]]:
     from benchmarks.bare.signals import CouponOwed, coupon_owed
 
     committed: list[float] = []  # before the bell is rung: nobody waits for that
-    began = time.monotonic()
-    for number in range(max(1, int(rate * seconds))):
-        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+    for _ in paced(range(max(1, int(rate * seconds))), rate):
         user_id = uuid4()
         with transaction.atomic():
             transaction.on_commit(lambda: committed.append(time.time()))

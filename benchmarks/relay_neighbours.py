@@ -15,7 +15,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from benchmarks.rounds import alternating, judged, parser, ratio, report, spread
+from benchmarks.rounds import alternating, judged, paced, parser, ratio, report, spread
 from benchmarks.served import percentiles_ms, prepare, worker
 
 SETTINGS = {"RELAY_ALLOWED_NETWORKS": "127.0.0.0/8", "RELAY_ALLOW_HTTP": "on"}
@@ -104,31 +104,27 @@ def _subscribe(name: str, url: str) -> Any:
 def _forget(endpoint: Any) -> None:
     from events.models import Delivery
     from relay import services
+    from tests.processes import wait_until
 
     owed = Delivery.objects.filter(target=str(endpoint.pk), finished_at__isnull=True)
-    deadline = time.monotonic() + GIVE_UP_AFTER_S
-    while owed.exists():  # a call that is under way ends first
-        if time.monotonic() > deadline:
-            raise TimeoutError("a call to the neighbour does not end")
+
+    def is_gone() -> bool:  # once a call that is under way has ended
         services.delete_endpoint(endpoint_id=endpoint.pk, by="relay_neighbours")
-        time.sleep(0.1)
+        return not owed.exists()
+
+    wait_until(is_gone, GIVE_UP_AFTER_S)
 
 
 def _publish(arrivals: dict[str, float], count: int, rate: float) -> list[float]:
     """Publish events at a steady rate. Return the seconds that each took to arrive."""
+    from tests.processes import wait_until
     from tests.registrations import make_people
 
-    began = time.monotonic()
     published: dict[str, datetime] = {}
-    for number, person in enumerate(make_people(count)):
-        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+    for person in paced(make_people(count), rate):
         event = _publish_one(person.pk)
         published[str(event.id)] = event.occurred_at
-    deadline = time.monotonic() + GIVE_UP_AFTER_S
-    while not published.keys() <= arrivals.keys():
-        if time.monotonic() > deadline:
-            raise TimeoutError("they did not arrive")
-        time.sleep(0.01)
+    wait_until(lambda: published.keys() <= arrivals.keys(), GIVE_UP_AFTER_S)
     return [arrivals[id_] - at.timestamp() for id_, at in published.items()]
 
 

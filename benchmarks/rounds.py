@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
@@ -34,6 +35,14 @@ def alternating(contestants: Sequence[T], rounds: int) -> Iterator[tuple[int, T]
         for contestant in contestants if number % 2 == 0 else reversed(contestants):
             print(f"round {number + 1} of {rounds}: {contestant} …", file=sys.stderr, flush=True)
             yield number, contestant
+
+
+def paced(things: Iterable[T], per_s: float) -> Iterator[T]:
+    """Yield things at a steady rate; what is late by then comes at once."""
+    began = time.monotonic()
+    for number, thing in enumerate(things):
+        time.sleep(max(0.0, began + number / per_s - time.monotonic()))
+        yield thing
 
 
 def spread(values: Sequence[float], digits: int = 1) -> dict[str, Any]:

@@ -11,10 +11,10 @@ is held to be suspicious, as all come from one place.
 import argparse
 import tempfile
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.rounds import judged, report
+from benchmarks.rounds import judged, paced, report
 from benchmarks.served import Client, percentiles_ms, prepare, server, worker
 
 INVITERS = 50
@@ -103,12 +103,11 @@ def _finished() -> int:
 
 def _finished_once_at_work() -> int:
     """Wait for the worker, which takes a while to start; return what is finished by then."""
-    began, deadline = _finished(), time.monotonic() + STARTED_WITHIN_S
-    while (finished := _finished()) == began:
-        if time.monotonic() > deadline:
-            raise TimeoutError("the worker does nothing")
-        time.sleep(0.05)
-    return finished
+    from tests.processes import wait_until
+
+    before = _finished()
+    wait_until(lambda: _finished() > before, STARTED_WITHIN_S)
+    return _finished()
 
 
 def _warm_up(client: Client) -> None:
@@ -125,11 +124,11 @@ def _timed_sign_up(client: Client, email: str) -> float:
 def _measure(client: Client, options: argparse.Namespace, name: str) -> dict[str, Any]:
     """Send sign-ups at a fixed rate for some seconds."""
     started = time.monotonic()
-    answers: list[Future[float]] = []
+    numbers = paced(range(int(options.seconds * options.rate)), options.rate)
     with ThreadPoolExecutor(64) as pool:
-        for number in range(int(options.seconds * options.rate)):
-            time.sleep(max(0.0, started + number / options.rate - time.monotonic()))
-            answers.append(pool.submit(_timed_sign_up, client, f"{name}{number}@example.com"))
+        answers = [
+            pool.submit(_timed_sign_up, client, f"{name}{number}@example.com") for number in numbers
+        ]
         latencies = [answer.result() for answer in answers]
     return {"seconds": round(time.monotonic() - started, 1), **percentiles_ms(latencies)}
 
