@@ -42,8 +42,13 @@ class TargetCalls:
         self._changed = threading.Condition()
 
     def begin(self) -> bool:
-        """Begin what is due, as far as threads are free. Return whether any call is under way."""
+        """Begin what is due, as far as threads are free.
+
+        Return whether more may come of calls: one is under way, or was when this last looked.
+        """
+        under_way = bool(self._threads)
         while self._is_wanted and len(self._threads) < MAX_CALLS:
+            under_way = bool(self._threads)  # before looking: one that ends then may hand back
             with turn():
                 deliveries = repeated(
                     lambda: claim_for_a_target(self._queue, MAX_DELIVERIES, but=list(self._threads))
@@ -51,7 +56,7 @@ class TargetCalls:
             if not deliveries:
                 break
             self._start(deliveries)
-        return bool(self._threads)
+        return under_way or bool(self._threads)
 
     def wait(self) -> None:
         """Wait for a call to end, a moment at most: other work may come."""

@@ -13,6 +13,8 @@ from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
 
 from events import outbox
+from events.delivery import targets
+from events.delivery.claim import claim_for_a_target
 from events.delivery.drain import drain
 from events.envelope import Addressed, Event
 from events.models import Attempt, Delivery, DeliveryState
@@ -186,6 +188,40 @@ def test_what_stands_behind_a_failure_waits(post: Post, publish: Publish) -> Non
     drain(QUEUE)
 
     assert [number for _, number, _ in post.given] == [0, 1]
+
+
+def test_what_a_call_hands_back_while_the_drain_looks_for_more_is_called_next(
+    post: Post, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_looked = threading.Event()
+
+    def hand_second_back(target: str, addressed: Addressed[Happened]) -> Exception | None:
+        assert has_looked.wait(20)
+        given = [number for _, number, _ in post.given]
+        return RetryLater(0) if addressed.event.data.number == 2 and given == [1, 2] else None
+
+    def look_until_the_call_ends(*args: Any, **options: Any) -> list[Delivery]:
+        found = claim_for_a_target(*args, **options)
+        if not found:
+            has_looked.set()
+            for thread in calls():
+                thread.join()
+        return found
+
+    post.answer = hand_second_back
+    for number in (1, 2):
+        address(publish(number, f"key {number}"), "a")
+    monkeypatch.setattr(targets, "claim_for_a_target", look_until_the_call_ends)
+
+    done = drain(QUEUE)
+
+    assert done == 2
+    assert [number for _, number, _ in post.given] == [1, 2, 2]
+
+
+def calls() -> list[threading.Thread]:
+    """Return the calls under way."""
+    return [each for each in threading.enumerate() if each.name.startswith("probe.post")]
 
 
 def test_a_target_that_hangs_delays_no_other(post: Post, publish: Publish) -> None:

@@ -39,9 +39,9 @@ class Dripper:
 
     def close(self) -> None:
         """End, also where nobody came."""
-        with socket.create_connection(("127.0.0.1", self.port)):
-            self._listener.close()
+        socket.create_connection(("127.0.0.1", self.port)).close()
         self._thread.join()
+        self._listener.close()
 
 
 @pytest.fixture
