@@ -16,6 +16,7 @@ from accounts.emails import fold_email
 from accounts.models import Referral, ReferralStatus, User
 from accounts.signals import user_registered
 from events.models import Event as EventRow
+from events.rows import among
 from periods import DAY, first_uuid7, midnight
 
 
@@ -87,7 +88,7 @@ def _plain(value: Any) -> Any:
 
 def accounts_by_id(user_ids: Iterable[UUID]) -> dict[UUID, AccountSummary]:
     """Return the accounts that exist among `user_ids`, in one query."""
-    rows = User.objects.filter(pk__in=list(user_ids)).values(*AccountSummary.__slots__)
+    rows = User.objects.filter(among("pk", user_ids)).values(*AccountSummary.__slots__)
     return {row["id"]: AccountSummary(**row) for row in rows}
 
 
@@ -101,7 +102,7 @@ def ids_by_email(emails: Iterable[str]) -> dict[str, UUID]:
 
 def referrals_by_invitee(user_ids: Iterable[UUID]) -> dict[UUID, ReferralSummary]:
     """Return the referrals of those among `user_ids` who were invited, in one query."""
-    rows = Referral.objects.filter(pk__in=list(user_ids)).values(*ReferralSummary.__slots__)
+    rows = Referral.objects.filter(among("pk", user_ids)).values(*ReferralSummary.__slots__)
     return {row["invitee_id"]: ReferralSummary(**row) for row in rows}
 
 
@@ -142,7 +143,7 @@ def sign_ups_by_invitation(since: date, until: date) -> dict[date, int]:
 
 def voided_invitees_of(user_ids: Iterable[UUID]) -> set[UUID]:
     """Return those whom these people invited and whose referral is void, in one query."""
-    void = Referral.objects.filter(inviter__in=list(user_ids), status=ReferralStatus.VOIDED)
+    void = Referral.objects.filter(among("inviter", user_ids), status=ReferralStatus.VOIDED)
     return set(void.values_list("invitee_id", flat=True))
 
 

@@ -1,7 +1,7 @@
 """A campaign: which people get a coupon, when, of what worth, and how many there are."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 from zoneinfo import available_timezones
 
 from django.conf import settings
@@ -203,16 +203,21 @@ class Campaign(Benefit):
 
     def _refuse_what_is_settled(self, stored: "Campaign") -> None:
         if stored.issued_count and stored.terms_of_benefit() != self.terms_of_benefit():
-            raise ValidationError(
-                _("The benefit is frozen since the first coupon. Make another campaign instead."),
-                "benefit_frozen",
-            )
+            self._refuse_benefit(stored)
         if self.status not in {stored.status, *NEXT_STATUSES[stored.status]}:
             raise ValidationError(
                 _("A campaign that is %(status)s can't become that."),
                 "wrong_status",
                 {"status": stored.get_status_display()},
             )
+
+    def _refuse_benefit(self, stored: "Campaign") -> NoReturn:
+        refusal = ValidationError(
+            _("The benefit is frozen since the first coupon. Make another campaign instead."),
+            "benefit_frozen",
+        )
+        before, wanted = stored.terms_of_benefit(), self.terms_of_benefit()
+        raise ValidationError({name: refusal for name in wanted if wanted[name] != before[name]})
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Write the campaign but not its count of issued coupons, and note a change of status."""

@@ -14,6 +14,7 @@ from coupons.issuing import Decided, allot, record
 from coupons.locking import lock_campaigns, may_decide_registrations
 from coupons.models import IssueDecision
 from events.envelope import Event
+from events.rows import among
 
 Registration: TypeAlias = Event[UserRegistered]
 
@@ -52,7 +53,7 @@ def _known_decisions(
 ) -> dict[UUID, set[UUID]]:
     """Return, for each campaign, the users it has decided about."""
     known: dict[UUID, set[UUID]] = {campaign.pk: set() for campaign in campaigns}
-    decisions = IssueDecision.objects.filter(campaign__in=list(known), user__in=list(user_ids))
+    decisions = IssueDecision.objects.filter(among("user", user_ids), campaign__in=list(known))
     for campaign_id, user_id in decisions.values_list("campaign_id", "user_id"):
         known[campaign_id].add(user_id)
     return known

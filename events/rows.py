@@ -5,7 +5,7 @@ with five hundred that takes longer than the statement. So many values are one a
 """
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +30,7 @@ class Among(In):
         return f"{column} = ANY(%s)", [*parameters, _array(values)]
 
 
-def among(field: str, values: Collection[Any]) -> Among:
+def among(field: str, values: Iterable[Any]) -> Among:
     """Return the condition that a field of the filtered rows has one of these values."""
     return Among(F(field), list(values))
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import F, QuerySet, Sum
 
-from events.rows import insert
+from events.rows import among, insert
 from points.ledger import Entry, EntryKind, Lot, PointsAccount
 from points.lots import Lots, replay
 
@@ -27,7 +27,7 @@ def lock_accounts(user_ids: Collection[UUID]) -> dict[UUID, PointsAccount]:
     ordered = sorted(user_ids)
     insert([PointsAccount(user_id=user_id) for user_id in ordered], "ON CONFLICT DO NOTHING")
     # No-key locks: a row that refers to an account need not wait for its balance.
-    locked = PointsAccount.objects.select_for_update(no_key=True).filter(pk__in=ordered)
+    locked = PointsAccount.objects.select_for_update(no_key=True).filter(among("pk", ordered))
     return {account.pk: account for account in locked.order_by("pk")}
 
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Count
 
 from accounts.queries import voided_invitees_of
+from events.rows import among
 from points.rewards import RewardDecision, RewardOutcome, RewardReason, RewardRule
 
 _COUNTED = [RewardOutcome.GRANTED, RewardOutcome.PENDING]
@@ -39,10 +40,10 @@ class Tally:
         if not days and not any(rule.cap_total for rule in rules):
             return
         counted = RewardDecision.objects.filter(
-            inviter__in=inviter_ids,
+            among("inviter", inviter_ids),
             rule_kind__in={rule.kind for rule in rules},
             outcome__in=_COUNTED,
-        ).exclude(invitee__in={*voided_invitees_of(inviter_ids), *but})
+        ).exclude(among("invitee", {*voided_invitees_of(inviter_ids), *but}))
         if any(rule.cap_total for rule in rules):
             totals = counted.values_list("inviter_id").annotate(Count("pk")).order_by()
             self._totals.update(totals)

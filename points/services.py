@@ -7,7 +7,7 @@ from uuid import UUID
 
 from accounts.signals import UserRegistered
 from events.envelope import Event
-from events.rows import insert
+from events.rows import among, insert
 from points.bookkeeping import lock_accounts, write
 from points.eligibility import Circumstances, Invitation, circumstances_of
 from points.granting import earning, publish_earned, publish_skipped
@@ -72,7 +72,7 @@ def _undecided(invited: Sequence[Registration]) -> list[Registration]:
 def decisions_about(invitee_ids: Iterable[UUID]) -> dict[UUID, RewardDecision]:
     """Return what was decided about the inviters of some people, by invited person."""
     decisions = RewardDecision.objects.filter(
-        invitee__in=list(invitee_ids), rule_kind=RuleKind.REFERRAL
+        among("invitee", invitee_ids), rule_kind=RuleKind.REFERRAL
     )
     return {decision.invitee_id: decision for decision in decisions}
 

@@ -7,6 +7,7 @@ class ProjectConfig(AppConfig):
     """The composition root: settings, pages that span apps, checks of the whole."""
 
     name = "project"
+    verbose_name = "Usher"
 
     def ready(self) -> None:
         """Register checks, invariants, audits; connect receivers; declare what is done daily."""

@@ -87,7 +87,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "django_q",
     "rest_framework",
-    "knox",
+    "accounts.tokens.TokensConfig",
     "drf_standardized_errors",
     "drf_spectacular",
     "drf_spectacular_sidecar",

@@ -66,21 +66,22 @@ class Destination:
     def masked(self, result: "Result") -> "Result":
         """Return a result whose text has nothing in it that only we and the other side know.
 
-        Some servers repeat what they do not understand, which may be our login.
+        Some servers repeat what they do not understand, which may be our login. The text is cut
+        here, to what is kept of it: half a password would not be found.
         """
         if result is None:
             return None
         text, password = result.text, urlsplit(self.url).password or ""
         for confidential in filter(None, (unquote(password), password, *self.secrets)):
             text = text.replace(confidential, MASK)
-        return replace(result, text=text)
+        return replace(result, text=text[:EXCERPT_LENGTH])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
     """Why the other side does not have a message."""
 
-    text: str  # in words, with an excerpt of the answer
+    text: str  # in words, with the answer
     is_unreachable: bool = False  # it hangs or is away: it had better be left alone for a while
     is_gone: bool = False  # it wants no more, ever
     retry_after_s: float | None = None  # what it asked for
@@ -133,7 +134,7 @@ def options(url: SplitResult, **defaults: str) -> dict[str, str]:
 def unreachable(url: SplitResult, error: BaseException) -> Failed:
     """Return that an exchange broke off, and on what."""
     text = f"{url.hostname}: {type(error).__name__}: {error}"
-    return Failed(text=text[:EXCERPT_LENGTH], is_unreachable=True)
+    return Failed(text=text, is_unreachable=True)
 
 
 def bracketed(host: str) -> str:

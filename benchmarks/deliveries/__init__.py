@@ -13,8 +13,10 @@ it can, while the workers work; counted from its beginning to the last effect.
 `statement` is no system but the limit: the writes of Usher's claim and of its effect block, as two
 hand-written statements, at Usher's batch size, on as many connections.
 
-`usher_newcomer_coupon` and `usher_inviter_reward` are the real receivers; `…_same_inviter` has
-everybody invited by one person. Every newcomer is of one campaign.
+`usher_newcomer_coupon` and `usher_inviter_reward` are the real receivers, by themselves: decision,
+stock or balance, coupon or entry, follow-on event, and a delivery of that for each receiver of it.
+`…_and_projection` works those off too that are in the same queue, by turns: a delivery more for
+each. `…_same_inviter` has everybody invited by one person. Every newcomer is of one campaign.
 
 On SQLite a person signs up twenty times a second beside it all, and their waiting is measured.
 """

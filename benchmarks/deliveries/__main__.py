@@ -17,10 +17,13 @@ from benchmarks.servers import DurablePostgres, DurableValkey, running
 
 PEERS_PYTHON = str(ROOT / ".venv-peers" / "bin" / "python")
 PER_TASK = set(ON_POSTGRES)
-REAL = {
-    "usher_newcomer_coupon": ("coupon", False),
-    "usher_inviter_reward": ("points", False),
-    "usher_inviter_reward_same_inviter": ("points", True),
+REAL: dict[str, tuple[str, dict[str, bool]]] = {  # what is measured, and how
+    "usher_newcomer_coupon": ("coupon", {"by_itself": True}),
+    "usher_newcomer_coupon_and_projection": ("coupon", {}),
+    "usher_inviter_reward": ("points", {"by_itself": True}),
+    "usher_inviter_reward_and_projection": ("points", {}),
+    "usher_inviter_reward_same_inviter": ("points", {"by_itself": True, "one_inviter": True}),
+    "usher_inviter_reward_same_inviter_and_projection": ("points", {"one_inviter": True}),
 }
 KINDS = ("coupon", "points")
 MODES = ("backlog", "live")
@@ -74,7 +77,7 @@ def _contestants(options: argparse.Namespace, directory: Path, stack: ExitStack)
     contestants: list[Any] = [usher.Usher(own)]
     if options.database == "postgres":
         contestants.append(Statement(own, "statement"))
-    contestants += [usher.Real(own, name, one_inviter=one) for name, (_, one) in REAL.items()]
+    contestants += [usher.Real(own, name, **how) for name, (_, how) in REAL.items()]
     contestants = [each for each in contestants if _is_wanted(options, each.name)]
     contestants += [
         Peer(name, options.peers_python, server_url, redis_url, number, directory)

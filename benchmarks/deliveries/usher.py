@@ -117,7 +117,11 @@ class Usher:
 
 
 class Real(Usher):
-    """The real receivers, on people who are there."""
+    """The real receivers, on people who are there.
+
+    Their queues have projections besides, which count what they did: a delivery more for each.
+    `by_itself` leaves those out.
+    """
 
     receivers: ClassVar[dict[str, str]] = {
         "coupon": "coupons.issue_welcome_coupons",
@@ -125,9 +129,11 @@ class Real(Usher):
     }
     queues: ClassVar[dict[str, str]] = {"coupon": "coupons", "points": "points"}
 
-    def __init__(self, url: str, name: str, *, one_inviter: bool = False) -> None:
+    def __init__(
+        self, url: str, name: str, *, one_inviter: bool = False, by_itself: bool = False
+    ) -> None:
         super().__init__(url, name)
-        self.one_inviter = one_inviter
+        self.one_inviter, self.by_itself = one_inviter, by_itself
         self._is_new_site = True
 
     def backlog(self, kind: str, events: int, processes: int) -> float:
@@ -141,7 +147,26 @@ class Real(Usher):
             with self._worker(kind, processes):
                 self.wait_for_all(kind, first, FIRST_PEOPLE)
             self._is_new_site = False
-        return super().backlog(kind, events, processes)
+        with self._others_left_out(kind):
+            return super().backlog(kind, events, processes)
+
+    @contextmanager
+    def _others_left_out(self, kind: str) -> Iterator[None]:
+        """Pause the other receivers of the queue; what came to them meanwhile is dropped."""
+        from events.models import Delivery
+        from events.operations.pausing import pause, resume
+        from events.receivers import all_receivers
+
+        queue, own = self.queues[kind], self.receivers[kind]
+        others = [r.name for r in all_receivers() if r.queue == queue and r.name != own]
+        if self.by_itself:
+            for name in others:
+                pause(name, by="benchmark", reason="one receiver is measured by itself")
+        yield
+        if self.by_itself:
+            Delivery.objects.filter(receiver__in=others, finished_at__isnull=True).delete()
+            for name in others:
+                resume(name)
 
     def _publish_chunk(self, kind: str, count: int) -> None:
         from django.contrib.auth import get_user_model

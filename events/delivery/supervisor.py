@@ -24,6 +24,7 @@ WATCH_INTERVAL_S = 1.0
 WATCH_PATIENCE_S = 30.0
 SWEEP_TURN_S = 300.0  # far beyond the time limits of a connection, and a turn after an outage
 SWEEP_PATIENCE_S = 2 * SWEEP_TURN_S  # by then another sweep should have ended a turn
+COLLECT_AFTER = 10_000  # new objects: a batch makes some 20,000, hardly any of them in a cycle
 IDLE_GRACE_S = 3.0  # for a cluster that runs nothing: it may wait for a process that was killed
 
 
@@ -134,6 +135,7 @@ def _prepare_to_fork() -> None:
         raise RuntimeError(f"The worker forks and must have one thread; it has {names}.")
     gc.collect()
     gc.freeze()  # a collection in a child would write to, and so copy, every page
+    gc.set_threshold(COLLECT_AFTER, *gc.get_threshold()[1:])
 
 
 def _sleep_until(condition: Callable[[], bool], timeout_s: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from events.models import Attempt, Delivery, Event, ReceiverState
+from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,12 @@ class Stop:
         """The seconds from the publishing to the end, where it has ended."""
         end = self.delivery.finished_at
         return (end - self.delivery.event.occurred_at).total_seconds() if end else None
+
+    @property
+    def is_counted_anew(self) -> bool:
+        """Whether it failed before it was replayed: attempts are counted from there."""
+        did_not_fail = self.delivery.state in {DeliveryState.DONE, DeliveryState.RUNNING}
+        return len(self.failures) + did_not_fail > self.delivery.attempts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,13 +24,20 @@ def describe(stop: Stop) -> str:
     }
     return words[DeliveryState(delivery.state)] % {
         "seconds": stop.lasted_s or 0,
-        "attempts": times(delivery.attempts),
+        "attempts": _attempts(stop),
         "error": delivery.last_error,
         "who": delivery.skipped_by,
         "reason": delivery.skip_reason,
         "lease": when(delivery.lease_expires_at),
         "due": when(delivery.due_at),
     }
+
+
+def _attempts(stop: Stop) -> str:
+    counted = times(stop.delivery.attempts)
+    if not stop.is_counted_anew:
+        return counted
+    return _("%(attempts)s since a replay") % {"attempts": counted}
 
 
 def times(attempts: int) -> str:

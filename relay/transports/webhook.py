@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from relay.addresses import AddressRefused, open_socket
 from relay.signing import signed_headers
 from relay.transport import (
-    EXCERPT_LENGTH,
     TOTAL_S,
     BadURL,
     Destination,
@@ -154,14 +153,10 @@ def _exchange(
     if 200 <= answer.status < 300:
         return None
     return Failed(
-        text=f"{url.hostname} answered {answer.status}: {_excerpt(body)}",
+        text=f"{url.hostname} answered {answer.status}: {body.decode('utf-8', 'replace')}",
         is_gone=answer.status == http.client.GONE,
         retry_after_s=_retry_after_s(answer) if answer.status in _ASKS_FOR_TIME else None,
     )
-
-
-def _excerpt(body: bytes) -> str:
-    return body.decode("utf-8", "replace")[:EXCERPT_LENGTH]
 
 
 def _retry_after_s(answer: http.client.HTTPResponse) -> float | None:

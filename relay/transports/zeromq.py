@@ -22,7 +22,6 @@ from django.utils.translation import gettext as _
 from relay.addresses import AddressRefused, allowed_addresses
 from relay.signing import signed_headers
 from relay.transport import (
-    EXCERPT_LENGTH,
     TOTAL_S,
     BadURL,
     Destination,
@@ -92,7 +91,7 @@ def _result(verdict: bytes, reason: Sequence[bytes]) -> Result:
     if verdict == OK:
         return None
     text = b" ".join([verdict, *reason]).decode("utf-8", "replace")
-    return Failed(text=f"It answered: {text}"[:EXCERPT_LENGTH])
+    return Failed(text=f"It answered: {text}")
 
 
 def _connected(context: zmq.Context[Any], url: SplitResult, deadline: float) -> Any:

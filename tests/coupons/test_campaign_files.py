@@ -387,7 +387,10 @@ def test_what_is_settled_is_refused() -> None:
     row = {"id": str(issued.pk), "stock": "", "basis_points": "1000", "status": ""}
 
     assert problems(row | {"stock": "4"}) == [(2, "stock", "invalid")]
-    assert problems(row | {"stock": "5", "basis_points": "2000"}) == [(2, "", "benefit_frozen")]
+    assert problems(row | {"stock": "5", "basis_points": "2000", "min_spend": "1"}) == [
+        (2, "basis_points", "benefit_frozen"),
+        (2, "min_spend", "benefit_frozen"),
+    ]
     assert problems(row | {"stock": "6", "status": "ended"}) == [(2, "status", "other_status")]
 
 

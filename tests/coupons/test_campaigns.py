@@ -34,7 +34,7 @@ def test_the_benefit_is_frozen_by_the_first_coupon() -> None:
 
     with pytest.raises(ValidationError) as refusal:
         campaign.full_clean()
-    assert refusal.value.error_dict["__all__"][0].code == "benefit_frozen"
+    assert refusal.value.error_dict["basis_points"][0].code == "benefit_frozen"
 
 
 @pytest.mark.django_db

@@ -156,6 +156,23 @@ def test_retrying_later(publish: Publish, drain: Drain, misbehave: Misbehave) ->
     assert any("attempt 1 failed after 0." in line and "…@…" in line for line in lines)
 
 
+def test_done_after_a_replay(publish: Publish, drain: Drain, misbehave: Misbehave) -> None:
+    fault = misbehave(1, "raise")
+    event = publish(1)
+    Delivery.objects.exclude(receiver="probe.record").delete()
+    drain()
+    fault.delete()
+    call_command(
+        "replay", "--event", str(event.id), "--receiver", "probe.record", "--state", "pending"
+    )
+    drain()
+
+    lines = explain("--event", str(event.id))
+
+    assert any("(1 attempt since a replay)" in line for line in lines)
+    assert any("attempt 1 failed after 0." in line for line in lines)
+
+
 def test_asked_for_later(publish: Publish, drain: Drain) -> None:
     event = publish(1)
     Delivery.objects.exclude(receiver="probe.record").delete()

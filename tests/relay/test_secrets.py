@@ -22,6 +22,7 @@ from events.models import Attempt, Delivery, DeliveryState
 from relay.endpoints import Endpoint
 from relay.sealing import unseal
 from relay.services import SEND_RECEIVER
+from relay.transport import EXCERPT_LENGTH, MASK
 from tests.conftest import Drain
 from tests.probe.observe import make_due
 from tests.relay.brokers import ValkeyBroker, valkey_broker
@@ -218,6 +219,24 @@ def test_a_password_is_kept_where_a_broker_answers_with_all_it_heard(
     assert "unknown command" in Attempt.objects.get().error_message
     told = {"pages": pages(staff, endpoint), "rows": rows(), "log": lines(log)}
     check_untold([PASSWORD, secret_of(endpoint)], told)
+
+
+def test_no_part_of_a_secret_is_kept_where_the_text_of_an_answer_is_cut(
+    staff: Client, drain: Drain, partner: Partner, register: Register
+) -> None:
+    def repeat(handler: Handler, received: Received) -> None:
+        handler.reply(500, b"." * (EXCERPT_LENGTH - 40) + secret.encode())
+
+    endpoint = create(staff, partner.url)
+    secret = secret_of(endpoint)
+    partner.answer = repeat
+    register()
+
+    drain()
+
+    text = Attempt.objects.get().error_message
+    assert text.endswith(f".{MASK}")
+    assert secret[:3] not in text
 
 
 def let_in(broker: ValkeyBroker) -> None:
