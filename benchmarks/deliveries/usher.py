@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, ClassVar
 from uuid import uuid4
 
@@ -15,6 +16,8 @@ INVITERS_SHARE = 5  # so many are invited by each, where they are not all by one
 CHUNK = 1000
 FIRST_PEOPLE = 3000
 SIGN_UPS_PER_S = 20.0
+
+_codes = count()  # of this process, which has a database of its own
 
 
 class Usher:
@@ -176,7 +179,9 @@ class Real(Usher):
         user: Any = get_user_model()
         addresses = [f"{uuid4().hex}@example.com" for _ in range(count + self._inviters(count))]
         people = user.objects.bulk_create(
-            user(email=address, email_canonical=address) for address in addresses
+            # Drawn codes would meet among some hundred thousand: a 0 is in none of them.
+            user(email=address, email_canonical=address, referral_code=f"{next(_codes):08d}")
+            for address in addresses
         )
         inviters, newcomers = people[count:], people[:count]
         user_registered.publish_many(
