@@ -46,10 +46,11 @@ def _machine(machine: dict[str, Any]) -> str:
 
 
 def _measured(document: dict[str, Any]) -> str:
-    """Return when something was measured, what of, and how long it took, where that is kept."""
+    """Return when, of what, for how long and on what something was measured, if that is kept."""
     if "measured" not in document:
         return ""
-    return ", {on}, revision {revision}, {took_s} s".format(**document["measured"])
+    when = ", {on}, revision {revision}, {took_s} s".format(**document["measured"])
+    return f"{when}, {document['machine']['processor']}" if "machine" in document else when
 
 
 def _judgement(judgement: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -70,7 +70,7 @@ def test_the_page_has_claims_and_figures_between_its_marks(tmp_path: Path) -> No
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "1 × Z80, 1 MB, CP/M, Python 3.11.0." in text
-    assert "`python -m benchmarks.some_thing`, 2026-01-02, revision abc123, 7 s" in text
+    assert "`python -m benchmarks.some_thing`, 2026-01-02, revision abc123, 7 s, Z80" in text
     assert "| per s | 4.0 | at least 6 | **no** |" in text
     assert "| rates: usher | 4 (3 … 5) |" in text
 
