@@ -161,15 +161,14 @@ class Real(Usher):
         from events.receivers import all_receivers
 
         queue, own = self.queues[kind], self.receivers[kind]
-        others = [r.name for r in all_receivers() if r.queue == queue and r.name != own]
-        if self.by_itself:
-            for name in others:
-                pause(name, by="benchmark", reason="one receiver is measured by itself")
+        in_queue = [receiver.name for receiver in all_receivers() if receiver.queue == queue]
+        others = [name for name in in_queue if self.by_itself and name != own]
+        for name in others:
+            pause(name, by="benchmark", reason="one receiver is measured by itself")
         yield
-        if self.by_itself:
-            Delivery.objects.filter(receiver__in=others, finished_at__isnull=True).delete()
-            for name in others:
-                resume(name)
+        Delivery.objects.filter(receiver__in=others, finished_at__isnull=True).delete()
+        for name in others:
+            resume(name)
 
     def _publish_chunk(self, kind: str, count: int) -> None:
         from django.contrib.auth import get_user_model
