@@ -151,6 +151,7 @@ class _Work:
             sweep.sweep()
             sweep.wake_unblocked()
             sweep.take_stock()
+            sweep.look_through_open_deliveries()
 
         return _seconds(everything)
 

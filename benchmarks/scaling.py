@@ -23,8 +23,14 @@ from typing import Any
 import psutil
 import psycopg
 
-from benchmarks.deliveries.contest import Database, create_database, per_second
-from benchmarks.deliveries.usher import Real, Usher
+from benchmarks.deliveries.contest import (
+    Database,
+    cpu_s,
+    create_database,
+    per_second,
+    wait_until_idle,
+)
+from benchmarks.deliveries.usher import Real, Usher, let_go
 from benchmarks.rounds import alternating, parser, report, spread
 from benchmarks.served import prepare, worker
 from benchmarks.servers import DurablePostgres, running
@@ -70,24 +76,24 @@ def _options() -> argparse.Namespace:
 def _measure(contestant: Usher, events: int, machines: int, data: Path) -> dict[str, Any]:
     """Let some machines work off a backlog; return the rate, the waits and the costs."""
     first = contestant.publish("coupon", events)
+    held_back = contestant.hold_back("coupon")
     contestant.database.tidy()
     queue = contestant.queues["coupon"]
     with ExitStack() as stack:
         for _ in range(machines):
             stack.enter_context(worker(queue, QUEUE_WORKERS="1"))
-        contestant.wait_for_all("coupon", first, 1)  # what starting costs is behind them
+        wait_until_idle()  # what starting costs is behind them
         before, spent = _counts(contestant.database), _spent_s(data)
-        counted = events - contestant.done("coupon", first)
         with _waits(contestant.database.url) as waits:
-            contestant.wait_for_all("coupon", first, events)
+            let_go(held_back)
+            contestant.wait_for_all("coupon")
         after, spent_after = _counts(contestant.database), _spent_s(data)
-    each = max(counted, 1)
     return {
         "per_s": per_second(contestant.moments("coupon", first)),
         "waits": dict(waits),
         **{name: float(after[name] - before[name]) for name in COUNTS},
-        "wal_bytes_each": (after["wal"] - before["wal"]) / each,
-        **{f"{part}_us_each": (spent_after[part] - spent[part]) / each * 1e6 for part in spent},
+        "wal_bytes_each": (after["wal"] - before["wal"]) / events,
+        **{f"{part}_us_each": (spent_after[part] - spent[part]) / events * 1e6 for part in spent},
     }
 
 
@@ -105,15 +111,7 @@ def _spent_s(data: Path) -> dict[str, float]:
     postmaster = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
     servers = {postmaster, *postmaster.children(recursive=True)}
     workers = set(psutil.Process().children(recursive=True)) - servers
-    return {"worker": sum(map(_cpu_s, workers)), "postgres": sum(map(_cpu_s, servers))}
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    try:
-        times = process.cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
-    return float(times.user + times.system)
+    return {"worker": sum(map(cpu_s, workers)), "postgres": sum(map(cpu_s, servers))}
 
 
 @contextmanager

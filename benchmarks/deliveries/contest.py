@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import psycopg
 
 GIVE_UP_AFTER_S = 600.0
 POLL_S = 0.1
+IDLE_S, LOOKS = 0.1, 10  # of a processor, in so many looks
 
 
 class Database:
@@ -63,6 +65,26 @@ def wait_for(count: Callable[[], int], wanted: int) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{found} of {wanted} were done after {GIVE_UP_AFTER_S:g} s")
         time.sleep(POLL_S)
+
+
+def wait_until_idle() -> None:
+    """Return once the processes started by this one have done hardly anything for a second."""
+    spent_s: list[float] = []
+
+    def is_idle() -> bool:
+        spent_s.append(sum(map(cpu_s, psutil.Process().children(recursive=True))))
+        return len(spent_s) > LOOKS and spent_s[-1] - spent_s[-1 - LOOKS] < IDLE_S
+
+    wait_for(lambda: int(is_idle()), 1)
+
+
+def cpu_s(process: psutil.Process) -> float:
+    """Return the processor seconds of a process; none of one that has ended."""
+    try:
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:
+        return 0.0
+    return float(times.user + times.system)
 
 
 def per_second(moments: Sequence[float]) -> float:

@@ -73,7 +73,7 @@ class Statement(Usher):
             thread.start()
         for thread in threads:
             thread.join()
-        self.wait_for_all(kind, first, events)
+        self.wait_for_all(kind)
         return per_second(self.moments(kind, first))
 
     def _work(self, kind: str) -> None:

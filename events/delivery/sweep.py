@@ -26,6 +26,7 @@ SWEEP_INTERVAL_S = 1.0
 WAKE_EVERY = 5  # sweeps
 COMPLETE_EVERY = 5  # sweeps
 TAKE_STOCK_EVERY = 30  # sweeps
+LOOK_THROUGH_EVERY = 300  # sweeps: it reads all that is open, which may be much
 
 
 def sweep_for_ever(begun: Stamp, ended: Stamp, queues: Sequence[str] = ()) -> None:
@@ -72,6 +73,8 @@ class _Sweeper:
         sweep()
         if self._sweeps % TAKE_STOCK_EVERY == 0:
             take_stock()
+        if self._sweeps % LOOK_THROUGH_EVERY == 0:
+            look_through_open_deliveries()
         if self._sweeps % WAKE_EVERY == 0:
             wake_unblocked()
         if self._sweeps % COMPLETE_EVERY == 0:
@@ -112,6 +115,10 @@ def take_stock() -> None:
     """See to what changes with a release. Done at the start of a worker, and now and then."""
     record_receivers()
     doorbell.synchronise_schedules()
+
+
+def look_through_open_deliveries() -> None:
+    """See to what another release has left behind. Done as `take_stock`, but seldom."""
     move_to_declared_queues()
     report_stranded()
 
@@ -139,7 +146,10 @@ def _record_types(state: ReceiverState, types: set[str]) -> None:
 
 
 def move_to_declared_queues() -> int:
-    """Move open deliveries of a receiver that another release served in another queue."""
+    """Move open deliveries of a receiver that another release served in another queue.
+
+    Claims go by receiver: what is not moved yet only names the wrong queue where people look.
+    """
     moved = 0
     for receiver in all_receivers():
         elsewhere = Delivery.objects.filter(

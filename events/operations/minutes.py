@@ -183,10 +183,14 @@ def _done(since: datetime, until: datetime) -> dict[Slot, dict[str, Any]]:
         rank=Window(RowNumber(), partition_by=own, order_by=latency.asc()),
         total=Window(Count("pk"), partition_by=own),
     )
-    for name, share in (("p50_s", 0.50), ("p95_s", 0.95)):
-        at_rank = ranked.filter(rank=Ceil(F("total") * share))
-        for receiver, minute, taken in at_rank.values_list("receiver", "minute", "latency"):
-            found[receiver, minute][name] = max(0.0, taken.total_seconds())
+    ranks = {name: Ceil(F("total") * share) for name, share in (("p50_s", 0.50), ("p95_s", 0.95))}
+    is_wanted = Q(rank=ranks["p50_s"]) | Q(rank=ranks["p95_s"])
+    wanted = ranked.filter(is_wanted).annotate(**ranks)
+    for row in wanted.values("receiver", "minute", "latency", "rank", *ranks):
+        for name in ranks:
+            if row["rank"] == row[name]:
+                taken_s = row["latency"].total_seconds()
+                found[row["receiver"], row["minute"]][name] = max(0.0, taken_s)
     return found
 
 

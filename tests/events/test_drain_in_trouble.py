@@ -182,10 +182,11 @@ def test_deliveries_follow_their_receiver_to_another_queue(publish: Publish, dra
     publish(1)
     Delivery.objects.filter(receiver="probe.record").update(queue="abandoned")
 
-    sweep.take_stock()
+    sweep.look_through_open_deliveries()
     drain()
 
     assert effects_of("record") == [1]
+    assert not Delivery.objects.filter(queue="abandoned").exists()
 
 
 def test_a_stopping_worker_claims_nothing_more(

@@ -13,7 +13,7 @@ from tests.conftest import Publish
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("broken", ["take_stock", "wake_unblocked"])
+@pytest.mark.parametrize("broken", ["take_stock", "look_through_open_deliveries", "wake_unblocked"])
 def test_a_lost_lease_is_released_though_taking_stock_fails(
     broken: str, publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
