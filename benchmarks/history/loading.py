@@ -1,6 +1,9 @@
 """Load a history: as many people as it takes for so many events, and everything they set off."""
 
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
@@ -13,7 +16,7 @@ from django.utils import timezone
 from accounts.models import User
 from benchmarks.history.deliveries import Deliveries
 from benchmarks.history.people import AMOUNT, CURRENCY, POINTS, People
-from benchmarks.history.rows import Rows, reset_sequences, vacuum
+from benchmarks.history.rows import Rows, copy, reset_sequences, vacuum
 from coupons.models import Campaign
 from events.models import Delivery, Event, ReceiverState
 from events.receivers import all_receivers
@@ -72,15 +75,31 @@ def load(
         next_position=position,
         taken_codes=User.objects.values_list("referral_code", flat=True),
     )
-    while people.next_position - position < events:
-        done = (people.next_position - position) / events
-        people.sign_up(begins_at + done * (ends_at - 60 - begins_at))  # all was over a minute ago
-        if people.count % PEOPLE_AT_ONCE == 0:
-            rows.copy()
-    rows.copy()
+    with _copying() as copy_next:
+        while people.next_position - position < events:
+            done = (people.next_position - position) / events
+            # Until a minute ago: all that it sets off is over by now.
+            people.sign_up(begins_at + done * (ends_at - 60 - begins_at))
+            if people.count % PEOPLE_AT_ONCE == 0:
+                copy_next(rows.hand_over())
+        copy_next(rows.hand_over())
     _settle(people, campaign, keep_from)
     vacuum(rows.inserted)
     return Loaded(rows=rows.inserted, seconds=round(time.monotonic() - began, 1))
+
+
+@contextmanager
+def _copying() -> Iterator[Callable[[dict[str, str]], None]]:
+    """Insert rows beside the making of the next: yield what takes them, as soon as it is free."""
+    with ThreadPoolExecutor(max_workers=1) as writer:
+        writing = [writer.submit(lambda: None)]
+
+        def copy_next(texts: dict[str, str]) -> None:
+            writing.pop().result()
+            writing.append(writer.submit(copy, texts))
+
+        yield copy_next
+        writing.pop().result()
 
 
 def _next(model: Any, field: str) -> int:

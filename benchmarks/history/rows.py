@@ -68,16 +68,25 @@ class Rows:
 
         return add
 
-    def copy(self) -> None:
-        """Insert everything in one transaction, and begin anew."""
+    def hand_over(self) -> dict[str, str]:
+        """Return what was collected, by table, as COPY reads it, and begin anew."""
+        texts = {label: "\n".join(lines) + "\n" for label, lines in self._lines.items() if lines}
+        for label, lines in self._lines.items():
+            self.inserted[label] = self.inserted.get(label, 0) + len(lines)
+            lines.clear()
+        return texts
+
+
+def copy(texts: dict[str, str]) -> None:
+    """Insert rows in one transaction, on a connection of this call's own."""
+    try:
         with transaction.atomic(), connection.cursor() as cursor:
             _spare_the_checks(cursor)
-            for label, lines in self._lines.items():
-                if lines:
-                    with cursor.copy(_statement(label)) as copy:
-                        copy.write("\n".join(lines) + "\n")
-                    self.inserted[label] = self.inserted.get(label, 0) + len(lines)
-                    lines.clear()
+            for label, text in texts.items():
+                with cursor.copy(_statement(label)) as into:
+                    into.write(text)
+    finally:
+        connection.close()
 
 
 def _spare_the_checks(cursor: Any) -> None:
