@@ -32,7 +32,7 @@ FLAT = 1.1
 PRUNE_TARGET_PER_S = 20_000
 HARM = 1.2
 PAGES = ("/admin/", "/admin/events/delivery/", "/admin/events/event/", "/metrics")
-PRUNED_SHARES = (0.33, 0.66)  # of finished deliveries: first alone, then beside drains
+PRUNED_SHARES = (0.1, 0.2)  # of finished deliveries: first alone, then beside drains
 
 
 def main() -> None:
@@ -211,7 +211,7 @@ def _bytes_per_event(database: Database) -> dict[str, Any]:
 
 
 def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
-    """Prune a third alone, and another beside drains."""
+    """Prune a tenth alone, and another beside drains."""
     work = _Work()
     first, second = (_moment(database, share) for share in PRUNED_SHARES)
     alone = _prune_before(first)
