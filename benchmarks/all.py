@@ -65,7 +65,7 @@ RUNS = (
         has_peers=True,
     ),
     Run("cost_in_path", "cost_in_path", reduced="--rounds 1 --events 30"),
-    Run("growth", "growth", reduced="--rounds 1 --times 5 --sizes 1000 20000"),
+    Run("growth", "growth", full="--times 10", reduced="--rounds 1 --times 5 --sizes 1000 20000"),
     Run("scaling", "scaling", reduced="--rounds 1 --events 2000"),
     Run("partitioning", "partitioning", reduced="--rows 100000"),
     Run("idle", "idle", reduced="--rounds 1 --warm-up 130"),

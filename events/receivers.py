@@ -60,6 +60,15 @@ def get_receiver(name: str) -> Receiver:
     return _receivers[name]
 
 
+def queue_of(receiver: str, *, noted: str) -> str:
+    """Return the queue whose workers serve a receiver: of one this release does not know, `noted`.
+
+    What a delivery notes may be another release's: it is put right now and then.
+    """
+    known = _receivers.get(receiver)
+    return known.queue if known else noted
+
+
 def all_queues() -> tuple[str, ...]:
     """Return the queues that receivers name: one cluster of workers each."""
     return tuple(sorted({receiver.queue for receiver in _receivers.values()}))

@@ -1,14 +1,15 @@
 """Deliveries per second: Usher, what people use instead, and what the database itself can do.
 
-    python -m benchmarks.deliveries [--rounds 5] [--events 20000] [--peer-events 2000]
+    python -m benchmarks.deliveries [--rounds 5] [--events 20000] [--peer-events 5000]
         [--database postgres|sqlite] [--only NAME …] [--peers-python .venv-peers/bin/python]
 
 Every contestant does the same work on the same server: an inbox row and a coupon (`coupon`), or
 an inbox row, a ledger entry and a balance (`points`), each once, in a transaction. `backlog`: the
-work is there before the workers are; counted is what is done after the first of it, so that their
-start costs nobody anything. For Usher it was dead, and is replayed by the operation that operators
-use. `live`: one publisher signs people up one by one, each in a transaction of its own, as fast as
-it can, while the workers work; counted from its beginning to the last effect.
+work is there before the workers work; counted is the middle four fifths of it, so that their start
+costs nobody anything. Usher's begin once they all have started, as its receivers can be paused; its
+work was dead, and is replayed by the operation that operators use. `live`: one publisher signs
+people up one by one, each in a transaction of its own, as fast as it can, while the workers work;
+counted from its beginning to the last effect.
 
 `statement` is no system but the limit: the writes of Usher's claim and of its effect block, as two
 hand-written statements, at Usher's batch size, on as many connections.

@@ -51,7 +51,8 @@ def main() -> None:
 def _options() -> argparse.Namespace:
     made = parser(__doc__)
     made.add_argument("--events", type=int, default=20_000, help="of Usher, and of the limit")
-    made.add_argument("--peer-events", type=int, default=2_000)
+    made.add_argument("--peer-events", type=int, default=5_000)
+    made.add_argument("--live-events", type=int, default=2_000, help="of everybody")
     made.add_argument("--database", choices=["postgres", "sqlite"], default="postgres")
     made.add_argument("--processes", type=int, default=2, help="workers, or connections")
     made.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
@@ -100,8 +101,8 @@ def _measure(options: argparse.Namespace, contestants: list[Any]) -> dict[str, A
             chosen = [each for each in contestants if _takes_part(each.name, kind, mode)]
             for _, each in alternating(chosen, options.rounds):
                 events = options.peer_events if isinstance(each, Peer) else options.events
-                if mode == "live":  # the publisher is the limit: as many as the peers'
-                    events = options.peer_events
+                if mode == "live":
+                    events = options.live_events
                 measured = getattr(each, mode)(kind, events, options.processes)
                 rates.setdefault(each.name, []).append(measured)
             figures[f"{kind}_{mode}"] = {name: spread(each, 0) for name, each in rates.items()}

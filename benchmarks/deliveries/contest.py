@@ -14,7 +14,8 @@ import psycopg
 
 GIVE_UP_AFTER_S = 600.0
 POLL_S = 0.1
-IDLE_S, LOOKS = 0.1, 10  # of a processor, in so many looks
+IDLE_S, LOOKS = 0.1, 10  # processor seconds, within so many looks
+STRETCH = (0.1, 0.9)  # of what is done
 
 
 class Database:
@@ -68,12 +69,16 @@ def wait_for(count: Callable[[], int], wanted: int) -> None:
 
 
 def wait_until_idle() -> None:
-    """Return once the processes started by this one have done hardly anything for a second."""
-    spent_s: list[float] = []
+    """Return once no process started by this one has done much in any of a row of looks."""
+    looks: list[dict[psutil.Process, float]] = []
 
     def is_idle() -> bool:
-        spent_s.append(sum(map(cpu_s, psutil.Process().children(recursive=True))))
-        return len(spent_s) > LOOKS and spent_s[-1] - spent_s[-1 - LOOKS] < IDLE_S
+        looks.append({each: cpu_s(each) for each in psutil.Process().children(recursive=True)})
+        if len(looks) <= LOOKS:
+            return False
+        before = looks[-1 - LOOKS]
+        grown_s = sum(at - before.get(each, 0.0) for each, at in looks[-1].items())
+        return grown_s < IDLE_S
 
     wait_for(lambda: int(is_idle()), 1)
 
@@ -88,9 +93,13 @@ def cpu_s(process: psutil.Process) -> float:
 
 
 def per_second(moments: Sequence[float]) -> float:
-    """Return the rate of what was done after the first of it, from when each was done."""
-    first, last = min(moments), max(moments)
-    return sum(moment > first for moment in moments) / max(last - first, 1e-3)
+    """Return the rate of the middle of what was done, from when each was done.
+
+    Before it some of the workers are still starting, after it some have nothing left to do.
+    """
+    in_order = sorted(moments)
+    first, last = (in_order[int(share * (len(in_order) - 1))] for share in STRETCH)
+    return sum(first < moment <= last for moment in moments) / max(last - first, 1e-3)
 
 
 @contextmanager

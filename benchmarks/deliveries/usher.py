@@ -102,17 +102,21 @@ class Usher:
         return worker(self.queues[kind], QUEUE_WORKERS=str(processes))
 
     def wait_for_all(self, kind: str) -> None:
-        """Wait until every delivery is finished."""
-        wait_for(lambda: int(not self._is_any_left(kind)), 1)
+        """Wait until every delivery of what has been published so far is finished."""
+        last = _next_position() - 1
+        wait_for(lambda: int(not self._is_any_left(kind, last)), 1)
 
-    def _is_any_left(self, kind: str) -> bool:
-        """Tell whether a delivery is unfinished.
+    def _is_any_left(self, kind: str, last: int) -> bool:
+        """Tell whether a delivery of an event up to a position is unfinished.
 
         Asked all the time, beside what is measured: to count what is done would take, among some
         hundred thousand, half a processor. The last that is due is the end of an index, and what is
         unfinished is looked for only where nothing is due.
         """
-        own = f"SELECT id FROM events_delivery WHERE receiver = '{self.receivers[kind]}'"  # noqa: S608
+        own = (  # names of our own
+            f"SELECT id FROM events_delivery WHERE receiver = '{self.receivers[kind]}' "  # noqa: S608
+            f"AND position <= {last}"
+        )
         due = f"{own} AND due_at IS NOT NULL ORDER BY due_at DESC LIMIT 1"
         unfinished = f"{own} AND finished_at IS NULL LIMIT 1"
         return any(self.database.all(question) for question in (due, unfinished))

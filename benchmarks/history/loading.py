@@ -140,7 +140,8 @@ def _settle(people: People, campaign: Campaign, keep_from: float) -> None:
         _settle_balances(people)
         for receiver in all_receivers():
             ReceiverState.objects.update_or_create(
-                name=receiver.name, defaults={"first_seen_at": pruned, "pruned_before": pruned}
+                name=receiver.name,
+                defaults={"first_seen_at": pruned, "pruned_before": pruned, "types_seen": {}},
             )
     reset_sequences()
 
@@ -148,8 +149,8 @@ def _settle(people: People, campaign: Campaign, keep_from: float) -> None:
 def _settle_balances(people: People) -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TEMP TABLE rewarded (id uuid, rewards bigint) ON COMMIT DROP")
-        with cursor.copy("COPY rewarded FROM STDIN") as copy:
-            copy.write("".join(f"{each.id}\t{each.rewards}\n" for each in people.inviters))
+        with cursor.copy("COPY rewarded FROM STDIN") as into:
+            into.write("".join(f"{each.id}\t{each.rewards}\n" for each in people.inviters))
         cursor.execute(
             "UPDATE points_pointsaccount SET balance = rewards * %(points)s,"
             " lifetime_earned = rewards * %(points)s, version = rewards"

@@ -148,7 +148,7 @@ def _record_types(state: ReceiverState, types: set[str]) -> None:
 def move_to_declared_queues() -> int:
     """Move open deliveries of a receiver that another release served in another queue.
 
-    Claims go by receiver: what is not moved yet only names the wrong queue where people look.
+    Claims go by receiver: what is not moved yet only names the wrong queue in lists.
     """
     moved = 0
     for receiver in all_receivers():

@@ -11,7 +11,7 @@ from events.models import Attempt, Delivery, Event, ReceiverState
 from events.operations.missing import undelivered
 from events.operations.story import Chapter, Fact, Person, Remark, Stop, Story, Told, UnknownSubject
 from events.operations.tellers import ask_tellers, find_person
-from events.receivers import all_receivers
+from events.receivers import all_receivers, queue_of
 
 MAX_EVENTS = 200  # of one story: the newest
 MAX_DEPTH = 10  # links of a chain of causes
@@ -131,7 +131,10 @@ def _story(
         facts=tuple(sorted(facts, key=lambda fact: fact.at)),
         remarks=tuple(remarks),
         paused={state.name: state for state in paused},
-        working_queues=frozenset(leased.values_list("queue", flat=True).distinct()),
+        working_queues=frozenset(
+            queue_of(name, noted=queue)
+            for name, queue in leased.values_list("receiver", "queue").distinct()
+        ),
         is_cut=is_cut,
     )
 

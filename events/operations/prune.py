@@ -97,12 +97,11 @@ def _delete_deliveries(receiver: str, cutoff: datetime) -> Pruned | None:
     locked = [delivery.pk for delivery in oldest.select_for_update(of=("self",))[:CHUNK_SIZE]]
     if not locked:
         return None
-    attempts = Attempt.objects.filter(among("delivery_id", locked))
-    # Not `delete`, which reads every row first, to look for what hangs on it: attempts do.
-    return Pruned(
-        attempts=attempts._raw_delete(DEFAULT_DB_ALIAS),
-        deliveries=Delivery.objects.filter(among("pk", locked))._raw_delete(DEFAULT_DB_ALIAS),
-    )
+    # Not `delete`, which reads every row first, to look for what hangs on it: attempts alone do.
+    failed = Attempt.objects.filter(among("delivery_id", locked))
+    attempts = failed._raw_delete(DEFAULT_DB_ALIAS)
+    deliveries = Delivery.objects.filter(among("pk", locked))._raw_delete(DEFAULT_DB_ALIAS)
+    return Pruned(deliveries=deliveries, attempts=attempts)
 
 
 def _prune_attempts(cutoff: datetime, progress: Progress) -> int:

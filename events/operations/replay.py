@@ -11,6 +11,7 @@ from events import queue as doorbell
 from events.models import Delivery, DeliveryState
 from events.operations.chunks import Progress, chunks, in_short_transaction, silent
 from events.operations.selection import Selection
+from events.receivers import queue_of
 
 REPLAYABLE_STATES = (
     DeliveryState.DEAD,
@@ -57,7 +58,7 @@ def put_back(ids: Sequence[int], state: DeliveryState) -> int:
     """Make those deliveries due that are in this state, in the running transaction."""
     # The state is asked again: what a worker or another operator took meanwhile is let be.
     chosen = Delivery.objects.filter(pk__in=ids, state=state)
-    queues = set(chosen.values_list("queue", flat=True))
+    queues = {queue_of(name, noted=q) for name, q in chosen.values_list("receiver", "queue")}
     count = chosen.update(
         state=DeliveryState.PENDING,
         due_at=Now(),

@@ -13,6 +13,7 @@ from events.models import Delivery, DeliveryState
 from events.operations.chunks import Progress, chunks, in_short_transaction, silent
 from events.operations.selection import Selection
 from events.operations.signature import signed
+from events.receivers import queue_of
 
 SKIPPABLE_STATES = (DeliveryState.DEAD, DeliveryState.PENDING, DeliveryState.WAITING)
 
@@ -84,6 +85,6 @@ def give_up(
             skip_reason=reason,
         )
         transaction.on_commit(lambda: settle.wake_successors(chosen), robust=True)
-        for queue in {delivery.queue for delivery in chosen}:
+        for queue in {queue_of(each.receiver, noted=each.queue) for each in chosen}:
             transaction.on_commit(partial(doorbell.ring, queue), robust=True)
     return skipped

@@ -6,7 +6,7 @@ from events.models import Delivery, DeliveryState
 from events.operations.story import Stop, Story
 from events.operations.trouble import NOTHING, Action, Remedy, Severity, Trouble
 from events.operations.wording import command, joined, name_of, sentence, times, when
-from events.receivers import all_receivers
+from events.receivers import all_receivers, queue_of
 from events.signals import all_signals
 
 SOON_S = 10  # what is due for no longer than this is about to be run
@@ -143,7 +143,7 @@ def _running(stop: Stop) -> Trouble | None:
         _("%(delivery)s was claimed by a worker that died or overslept.") % _named(delivery),
         _("Its lease ended %(seconds).0f s ago, and no running worker has taken it back.")
         % {"seconds": age_s},
-        _("Start a worker: %(command)s") % _worker(delivery.queue),
+        _("Start a worker: %(command)s") % _worker(delivery),
     )
 
 
@@ -158,7 +158,7 @@ def _pending(stop: Stop, story: Story) -> Trouble:
         what = _("%(delivery)s is about to be run.") % _named(stop.delivery)
         because = _("It is due for %(seconds).0f s.") % {"seconds": due_for_s}
         return _trouble(stop, Severity.UNDERWAY, what, because, str(NOTHING))
-    return _overdue(stop, due_for_s, is_served=stop.delivery.queue in story.working_queues)
+    return _overdue(stop, due_for_s, is_served=_queue(stop.delivery) in story.working_queues)
 
 
 def _waiting_for_nothing(stop: Stop) -> Trouble:
@@ -167,7 +167,7 @@ def _waiting_for_nothing(stop: Stop) -> Trouble:
         Severity.BROKEN,
         _("%(delivery)s waits, though nothing stands before it any more.") % _named(stop.delivery),
         _("A running worker wakes it within seconds; none seems to run."),
-        _("Start one: %(command)s") % _worker(stop.delivery.queue),
+        _("Start one: %(command)s") % _worker(stop.delivery),
     )
 
 
@@ -188,7 +188,7 @@ def _later(stop: Stop, *, in_s: float) -> Trouble:
 
 def _overdue(stop: Stop, due_for_s: float, *, is_served: bool) -> Trouble:
     delivery = stop.delivery
-    named, queue = _named(delivery, seconds=due_for_s), {"queue": delivery.queue}
+    named, queue = _named(delivery, seconds=due_for_s), {"queue": _queue(delivery)}
     if is_served:
         return _trouble(
             stop,
@@ -202,7 +202,7 @@ def _overdue(stop: Stop, due_for_s: float, *, is_served: bool) -> Trouble:
         Severity.BROKEN,
         _("%(delivery)s is due for %(seconds).0f s, and nobody claims it.") % named,
         _("No worker seems to serve the queue %(queue)s.") % queue,
-        _("Start one: %(command)s") % _worker(delivery.queue),
+        _("Start one: %(command)s") % _worker(delivery),
     )
 
 
@@ -235,5 +235,9 @@ def _replay(delivery: Delivery, *options: str) -> dict[str, str]:
     return {"command": f"`{command('replay', delivery, *options)}`"}
 
 
-def _worker(queue: str) -> dict[str, str]:
-    return {"command": f"`manage.py worker {queue}`"}
+def _worker(delivery: Delivery) -> dict[str, str]:
+    return {"command": f"`manage.py worker {_queue(delivery)}`"}
+
+
+def _queue(delivery: Delivery) -> str:
+    return queue_of(delivery.receiver, noted=delivery.queue)

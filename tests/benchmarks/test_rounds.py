@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from benchmarks import page
 from benchmarks.deliveries.contest import per_second
 from benchmarks.rounds import alternating, judged, ratio, spread
@@ -39,8 +41,16 @@ def test_a_figure_is_judged_by_its_bounds() -> None:
     assert judged(None, at_least=1)["reached"] is False
 
 
-def test_a_rate_counts_what_came_after_the_first() -> None:
-    assert per_second([10.0, 10.0, 11.0, 12.0]) == 1.0
+def test_a_rate_is_of_the_middle_however_slowly_it_began_and_ended() -> None:
+    steady = [100 + n / 10 for n in range(1001)]
+    hesitant = [
+        *(at - 50 for at in steady[:100]),
+        *steady[100:901],
+        *(at + 9 for at in steady[901:]),
+    ]
+
+    assert per_second(steady) == pytest.approx(10)
+    assert per_second(hesitant) == pytest.approx(10)
 
 
 def test_the_page_has_claims_and_figures_between_its_marks(tmp_path: Path) -> None:

@@ -308,7 +308,7 @@ def test_a_coupon_that_was_lost(person: User, drain: Drain) -> None:
 
 
 def test_nobody_claims(coupon_delivery: Delivery) -> None:
-    change(coupon_delivery, due_at=Now() - HOUR)
+    change(coupon_delivery, due_at=Now() - HOUR, queue="of another release")
 
     what, because, do = verdict("--user", "b@example.com")
 
@@ -323,7 +323,8 @@ def test_workers_are_busy(coupon_delivery: Delivery, publish: Publish) -> None:
     publish(1)
     change(
         delivery("record"),
-        queue="coupons",
+        receiver="coupons.project_funnel",
+        queue="of another release",
         state="running",
         due_at=None,
         lease_token=uuid4(),

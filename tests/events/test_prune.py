@@ -7,10 +7,11 @@ import sys
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from io import StringIO
+from threading import Thread
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -18,10 +19,11 @@ from events.interventions import Intervention, InterventionItem
 from events.management.usage import duration
 from events.models import Attempt, Delivery, DeliveryState, Event, ReceiverState
 from events.operations import prune as pruning
+from events.operations.replay import put_back
 from tests.conftest import Drain, Misbehave, Publish
 from tests.probe.models import ProcessedEvent
 from tests.probe.observe import effects, make_due
-from tests.processes import ROOT, environment, run_script
+from tests.processes import ROOT, environment, run_script, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,6 +75,45 @@ def test_old_finished_deliveries_go_with_their_attempts(
     assert answer.endswith(" UTC deleted.\n")
     assert not Delivery.objects.exists()
     assert not Attempt.objects.exists()
+
+
+def test_nothing_hangs_on_what_is_deleted_unread_but_attempts() -> None:
+    on_deliveries = {each.related_model for each in Delivery._meta.related_objects}
+
+    assert on_deliveries == {Attempt}
+    assert not Attempt._meta.related_objects
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
+def test_what_is_replayed_while_it_is_pruned_stays(publish: Publish, drain: Drain) -> None:
+    publish(1)
+    drain()
+    age()
+    replayed = Delivery.objects.get(receiver=RECEIVER)
+    pruner = Thread(target=prune_on_a_connection_of_its_own)
+
+    with transaction.atomic():
+        put_back([replayed.pk], DeliveryState.DONE)
+        pruner.start()
+        wait_until(somebody_waits_for_us)
+    pruner.join()
+
+    assert list(Delivery.objects.all()) == [replayed]
+
+
+def prune_on_a_connection_of_its_own() -> None:
+    pruning.prune(timezone.now() - timedelta(days=90))
+    connection.close()
+
+
+def somebody_waits_for_us() -> bool:
+    """Tell whether another session waits for a lock of this one's."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks"
+            " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 def test_events_and_processed_ids_stay(publish: Publish, drain: Drain) -> None:

@@ -42,6 +42,18 @@ def test_a_dead_delivery_is_replayed_and_succeeds(dead: Delivery, drain: Drain) 
     assert delivery("record").state == DeliveryState.DONE
 
 
+def test_a_replay_rings_the_queue_that_serves_the_receiver_now(
+    dead: Delivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr("events.queue.ring", rung.append)
+    Delivery.objects.update(queue="of another release")
+
+    run("--receiver", "probe.record")
+
+    assert rung == ["probe"]
+
+
 def test_nothing_to_replay_is_not_an_error() -> None:
     assert run() == "Nothing to replay.\n"
 

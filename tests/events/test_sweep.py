@@ -34,3 +34,19 @@ def test_a_lost_lease_is_released_though_taking_stock_fails(
         sweep._Sweeper()._sweep()
 
     assert not Delivery.objects.filter(state=DeliveryState.RUNNING).exists()
+
+
+def test_what_is_open_is_looked_through_at_the_start_and_then_seldom(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks: list[int] = []
+    sweeper = sweep._Sweeper()
+    monkeypatch.setattr(sweep, "LOOK_THROUGH_EVERY", 3)
+    monkeypatch.setattr(
+        sweep, "look_through_open_deliveries", lambda: looks.append(sweeper._sweeps)
+    )
+
+    for _ in range(5):
+        sweeper._sweep()
+
+    assert looks == [0, 3]

@@ -125,6 +125,49 @@ def test_a_minute_has_what_was_done_in_it_and_how_long_that_took(
     assert (minute.p50_s, minute.p95_s) == (5, 10)
 
 
+@pytest.mark.parametrize(
+    ("latencies_s", "p50_s", "p95_s"),
+    [([7], 7, 7), ([1, 9], 1, 9), ([4, 4, 4], 4, 4), ([2, 2, 8, 8], 2, 8)],
+)
+def test_percentiles_of_a_few_are_of_those_there_are(
+    latencies_s: list[int],
+    p50_s: int,
+    p95_s: int,
+    lately: datetime,
+    publish: Publish,
+    drain: Drain,
+) -> None:
+    for number in range(len(latencies_s)):
+        publish(number, key=f"person {number}")
+    drain()
+    move_to(lately)
+    receivers = [RECORD, "probe.record_batch"]
+    for receiver, more_s in zip(receivers, (0, 100), strict=True):
+        done = Delivery.objects.filter(receiver=receiver).order_by("pk")
+        for delivery, taken_s in zip(done, latencies_s, strict=True):
+            set_to(delivery, finished_at=lately + timedelta(seconds=taken_s + more_s))
+
+    minutes.note()
+
+    noted = {minute.receiver: minute for minute in Minute.objects.filter(receiver__in=receivers)}
+    assert (noted[RECORD].p50_s, noted[RECORD].p95_s) == (p50_s, p95_s)
+    assert (noted[receivers[1]].p50_s, noted[receivers[1]].p95_s) == (p50_s + 100, p95_s + 100)
+
+
+def test_what_was_replayed_is_counted_and_not_timed(
+    lately: datetime, publish: Publish, drain: Drain
+) -> None:
+    publish(1)
+    drain()
+    move_to(lately)
+    Delivery.objects.update(position=None)
+
+    minutes.note()
+
+    minute = Minute.objects.get(receiver=RECORD)
+    assert (minute.done, minute.p50_s, minute.p95_s) == (1, None, None)
+
+
 def test_failed_attempts_and_what_is_due_are_noted(
     lately: datetime, publish: Publish, drain: Drain, misbehave: Misbehave
 ) -> None:
