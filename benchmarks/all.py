@@ -49,6 +49,14 @@ RUNS = (
         reduced="--rounds 1 --events 5000 --peer-events 500 --modes backlog --kinds coupon",
         has_peers=True,
     ),
+    Run(  # in a tenth of the time
+        "deliveries_beside_the_best",
+        "deliveries",
+        full="--kinds coupon --modes backlog"
+        " --only usher statement dramatiq django_q_redis django_q_orm",
+        reduced=None,
+        has_peers=True,
+    ),
     Run(
         "deliveries_sqlite",
         "deliveries",

@@ -39,6 +39,12 @@ def run(*arguments: str) -> str:
     return out.getvalue()
 
 
+def in_chunks_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a transaction delete two rows at most, on either database."""
+    monkeypatch.setattr(pruning, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(pruning, "POSTGRES_CHUNK_SIZE", 2)
+
+
 def age(events: bool = True) -> None:
     """Let a hundred days pass: for every event, delivery and attempt."""
     if events:
@@ -291,7 +297,7 @@ def intervention(ended: timedelta | None) -> Intervention:
 def test_the_frozen_sets_of_interventions_that_ended_long_ago_go_and_who_asked_stays(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(pruning, "CHUNK_SIZE", 2)
+    in_chunks_of_two(monkeypatch)
     ended, lately, still_open = intervention(OLD), intervention(timedelta(1)), intervention(None)
     Intervention.objects.update(began_at=timezone.now() - OLD)
 
@@ -313,7 +319,7 @@ def test_it_works_in_chunks_and_an_interrupted_call_is_finished_by_the_next(
     drain()
     age()
     total = Delivery.objects.count()
-    monkeypatch.setattr(pruning, "CHUNK_SIZE", 2)
+    in_chunks_of_two(monkeypatch)
     deleted: list[int] = []
 
     def stop(count: int) -> None:
@@ -342,7 +348,7 @@ def test_killed_half_way_the_next_call_does_the_rest(publish: Publish, drain: Dr
 import os, signal
 from django.core.management import call_command
 from events.operations import prune
-prune.CHUNK_SIZE = 2
+prune.CHUNK_SIZE = prune.POSTGRES_CHUNK_SIZE = 2
 delete, calls = prune._delete_deliveries, []
 def delete_and_die(*args):
     gone = delete(*args)
