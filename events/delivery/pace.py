@@ -8,7 +8,7 @@ from django.db import connection
 
 # A block holds SQLite's one write lock, or, on PostgreSQL, the locks of the rows it changes.
 SQLITE_BLOCK_S, POSTGRES_BLOCK_S = 0.02, 0.25
-SQLITE_MOST, POSTGRES_MOST = 100, 500
+SQLITE_MOST, POSTGRES_MOST = 200, 500
 FIRST = 10
 DEARER = 1.2  # times the cost of a delivery in the block before
 
