@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.deliveries.contest import cpu_s
 from benchmarks.rounds import judged, parser, report, spread
 from benchmarks.served import HOST, ROOT
 from tests.servers.process import free_port
@@ -89,14 +90,14 @@ def _wait_until_served(port: int) -> None:
 
 def _look(pid: int, seconds: float) -> dict[str, dict[str, float]]:
     """Return the processor time and memory of each part over some seconds."""
-    before = {process: _cpu_s(process) for process in _family(pid)}
+    before = {process: cpu_s(process) for process in _family(pid)}
     began = time.monotonic()
     time.sleep(seconds)
     elapsed = time.monotonic() - began
     parts: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for process in _family(pid):
         with suppress(psutil.NoSuchProcess):
-            used_s = _cpu_s(process) - before.get(process, 0.0)
+            used_s = cpu_s(process) - before.get(process, 0.0)
             pss_mb = process.memory_full_info().pss / 2**20
             for part in (_part(process, pid), "all"):
                 parts[part]["cpu_percent"] += 100 * used_s / elapsed
@@ -108,13 +109,6 @@ def _look(pid: int, seconds: float) -> dict[str, dict[str, float]]:
 def _family(pid: int) -> list[psutil.Process]:
     parent = psutil.Process(pid)
     return [parent, *parent.children(recursive=True)]
-
-
-def _cpu_s(process: psutil.Process) -> float:
-    with suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    return 0.0
 
 
 def _part(process: psutil.Process, first: int) -> str:

@@ -69,7 +69,7 @@ def wait_for(count: Callable[[], int], wanted: int) -> None:
 
 
 def wait_until_idle() -> None:
-    """Return once no process started by this one has done much in any of a row of looks."""
+    """Return once the processes started by this one have done hardly anything for some looks."""
     looks: list[dict[psutil.Process, float]] = []
 
     def is_idle() -> bool:

@@ -123,11 +123,13 @@ class Usher:
 
     def hold_back(self, kind: str) -> list[str]:
         """Pause the receivers of the queue. Return those that ran."""
+        return pause_all(self._in_queue(kind))
+
+    def _in_queue(self, kind: str) -> list[str]:
         from events.receivers import all_receivers
 
         queue = self.queues[kind]
-        in_queue = [receiver.name for receiver in all_receivers() if receiver.queue == queue]
-        return pause_all(in_queue)
+        return [receiver.name for receiver in all_receivers() if receiver.queue == queue]
 
     def moments(self, kind: str, first: int) -> list[float]:
         """Return when each delivery of events from a position on was finished."""
@@ -177,11 +179,9 @@ class Real(Usher):
     def _others_left_out(self, kind: str) -> Iterator[None]:
         """Pause the other receivers of the queue; what came to them meanwhile is dropped."""
         from events.models import Delivery
-        from events.receivers import all_receivers
 
-        queue, own = self.queues[kind], self.receivers[kind]
-        in_queue = [receiver.name for receiver in all_receivers() if receiver.queue == queue]
-        others = pause_all(name for name in in_queue if self.by_itself and name != own)
+        own = self.receivers[kind]
+        others = pause_all(n for n in self._in_queue(kind) if self.by_itself and n != own)
         yield
         Delivery.objects.filter(receiver__in=others, finished_at__isnull=True).delete()
         let_go(others)
