@@ -3,9 +3,14 @@
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from events import filelock
 from events.filelock import FileLock
+from tests.parallel import run_at_once
 from tests.processes import wait_until
 
 HOLDER = """
@@ -73,4 +78,62 @@ def test_a_forgotten_lock_is_released(tmp_path: Path) -> None:
 
     assert lock.acquire(0)
 
+    lock.close()
+
+
+def test_of_a_process_no_second_thread_asks_while_one_holds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder, *waiting = [FileLock(tmp_path / "lock") for _ in range(5)]
+    holder.acquire(0)
+    asked: list[object] = []
+    monkeypatch.setattr(filelock, "_try_lock", asked.append)
+
+    results = run_at_once([partial(lock.acquire, 0.1) for lock in waiting])
+
+    assert results == [False] * 4
+    assert asked == []
+    holder.close()
+
+
+def test_threads_at_once_each_get_their_turn(tmp_path: Path) -> None:
+    locks = [FileLock(tmp_path / "lock") for _ in range(50)]
+    inside: list[FileLock] = []
+    crowds: list[int] = []
+
+    def take_a_turn(lock: FileLock) -> bool:
+        got = lock.acquire(30)
+        inside.append(lock)
+        crowds.append(len(inside))
+        inside.remove(lock)
+        lock.release()
+        return got
+
+    assert all(run_at_once([partial(take_a_turn, lock) for lock in locks]))
+    assert crowds == [1] * 50
+
+
+def test_who_gave_up_holds_up_nobody(tmp_path: Path) -> None:
+    process = hold(tmp_path / "lock", tmp_path / "ready", "live")
+    impatient, patient = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+
+    assert not impatient.acquire(0.01)
+    os.killpg(process.pid, 9)
+    process.wait()
+    assert patient.acquire(5)
+
+    patient.close()
+    impatient.close()
+
+
+def test_a_child_forked_while_a_thread_holds_it_gets_its_turn_afterwards(tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / "lock")
+    lock.acquire(0)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if lock.acquire(30) else 1)
+
+    lock.release()
+
+    assert os.waitpid(child, 0)[1] == 0
     lock.close()
