@@ -17,6 +17,8 @@ class EventsConfig(AppConfig):
         import_module("events.checks")
         import_module("events.operations.backbone_invariants")
         operations = "events.operations"
+        plan = "events.delivery.broker.plan_due_calls"
+        chore("events.plan_due_calls", plan, every_s=30)
         chore("events.advance_interventions", f"{operations}.staged.advance_all", every_s=1)
         chore("events.note_minutes", f"{operations}.minutes.note", every_s=10)
         chore("events.note_worker", f"{operations}.workers.note", every_s=5)

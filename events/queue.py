@@ -127,6 +127,11 @@ def all_periodic_work() -> tuple[PeriodicWork, ...]:
     return tuple(_periodic[name] for name in sorted(_periodic))
 
 
+def forget_calls(name: str) -> None:
+    """Forget the calls of work that workers have taken: it is done, or was tried."""
+    get_broker().forget_calls(name)
+
+
 def come_again(name: str, *, minutes: int) -> None:
     """Let the next call of work come in so many minutes, unless it is due sooner."""
     soon = timezone.now() + timedelta(minutes=minutes)

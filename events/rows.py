@@ -17,6 +17,10 @@ NOW = {  # as Django's Now(), for what the ORM can not say
     "postgresql": "STATEMENT_TIMESTAMP()",
     "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW')",
 }
+IN_SECONDS = {  # from NOW; takes a number
+    "postgresql": "STATEMENT_TIMESTAMP() + MAKE_INTERVAL(secs => %s)",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'NOW', %s || ' seconds')",
+}
 
 
 class Among(In):

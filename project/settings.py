@@ -215,7 +215,7 @@ QUEUE_WORKERS = env.int("QUEUE_WORKERS", default=1 if USES_SQLITE else 2)
 Q_CLUSTER: dict[str, Any] = {
     "name": "usher",
     "orm": "default",
-    "broker_class": "events.delivery.broker.RedisBellBroker"
+    "broker_class": "events.delivery.redis_broker.RedisBellBroker"
     if QUEUE_BROKER == "redis"
     else "events.delivery.broker.DatabaseBellBroker",
     "redis": REDIS_URL,
@@ -233,6 +233,7 @@ Q_CLUSTER: dict[str, Any] = {
     "recycle": 5000,
     "catch_up": False,
     "guard_cycle": 0.5,
+    "scheduler": False,  # the sweep plans: sentinels need no database then
     "log_level": "WARNING",
     # One cluster per queue. The queues are those the receivers name, so nothing is listed here.
     "ALT_CLUSTERS": {},

@@ -1,6 +1,8 @@
 """django-q2's brokers, made to carry bells: at most one waits per queue, and dequeue never raises.
 
-They carry calls of periodic work too (see `events.queue.schedule`): one of each work waits.
+They carry calls of periodic work too (see `events.queue.schedule`): one of each work waits. A bell
+is forgotten as it is taken, for what it tells of is in the database; a call when it was answered,
+by whoever answers it: django-q2's monitor has nothing to acknowledge, and needs no connection.
 
 The stock pusher sleeps ten seconds and dies when dequeue raises, and the stock brokers delete what
 they cannot read. Both would be lost bells; the sweep would mend it, but late.
@@ -9,38 +11,31 @@ they cannot read. Both would be lost bells; the sweep would mend it, but late.
 import logging
 import multiprocessing
 import time
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
-import redis
-from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db import connections
 from django.db.models.functions import Now
-from django_q.brokers import Broker
+from django.utils import timezone
+from django_q.brokers import Broker, get_broker
 from django_q.brokers.orm import ORM
-from django_q.brokers.redis_broker import Redis
 from django_q.conf import Conf
-from django_q.models import OrmQ
+from django_q.models import OrmQ, Schedule
 from django_q.signing import SignedPackage
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from events.delivery.progress import told
 from events.delivery.wakeup import Sleeper, wake
-from events.queue import RUN_PERIODIC
-from events.rows import NOW
+from events.queue import DRAIN, RUN_PERIODIC
+from events.rows import IN_SECONDS, NOW
 
 logger = logging.getLogger(__name__)
 
 PARKED_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # an unreadable bell is kept for inspection
 PAUSE_AFTER_ERROR_S = 1.0
-REDIS_RING_TIMEOUT_S = 0.25  # a request may wait this long, once, before the bell goes quiet
-REDIS_WAIT_S = 2
-REDIS_ANSWER_S = REDIS_WAIT_S + 3.0  # a pusher has time
 
-Bell = tuple[Any, str]  # acknowledgement id, signed payload
+Bell = tuple[None, str]  # nothing to acknowledge it by; signed payload
 
 
 def run_cluster(queue: str) -> None:
@@ -54,8 +49,21 @@ def run_cluster(queue: str) -> None:
         sentinel.join()
 
 
+def plan_due_calls(queues: Sequence[str]) -> None:
+    """Put the calls of these queues that are due into them, and plan when they come next.
+
+    The sweep does this. django-q2's sentinels would: one connection each, for every queue.
+    """
+    from django_q.scheduler import scheduler
+
+    due = Schedule.objects.filter(cluster__in=queues, next_run__lt=timezone.now())
+    for queue in due.exclude(repeats=0).values_list("cluster", flat=True).distinct():
+        Conf.CLUSTER_NAME = queue  # of which the scheduler looks for schedules
+        scheduler(broker=get_broker(queue))
+
+
 class BellBroker(Broker):  # type: ignore[misc]
-    """What both brokers share: calm in the face of errors."""
+    """What the brokers share: calm in the face of errors."""
 
     _is_failing = False
 
@@ -74,12 +82,8 @@ class BellBroker(Broker):  # type: ignore[misc]
             told().taken()
         return readable or None
 
-    def acknowledge(self, task_id: Any) -> None:
-        """Forget a bell that was answered. One that cannot be forgotten rings again: harmless."""
-        try:
-            super().acknowledge(task_id)
-        except Exception:
-            logger.exception("Bell %s of queue %r was not acknowledged.", task_id, self.list_key)
+    def forget_calls(self, name: str) -> None:
+        """Forget the calls of periodic work that were taken: it is done, or was tried."""
 
     def take_bells(self) -> list[Bell]:
         """Return bells taken from the queue; wait a while where there is none."""
@@ -88,8 +92,8 @@ class BellBroker(Broker):  # type: ignore[misc]
     def recover(self) -> None:
         """Prepare for the next try after an error."""
 
-    def park(self, bell: Bell) -> None:
-        """Keep an unreadable bell where no pusher takes it again."""
+    def park(self, payload: str) -> None:
+        """Keep what is unreadable where no pusher takes it again."""
         raise NotImplementedError
 
     def ping(self) -> bool:
@@ -112,7 +116,7 @@ class BellBroker(Broker):  # type: ignore[misc]
             _ = task["func"], task["args"], task["kwargs"]  # what a pusher or worker would die of
         except Exception:  # a rotated key, a moved class, garbage, no task at all
             logger.exception("An unreadable bell of queue %r is parked.", self.list_key)
-            self.park(bell)
+            self.park(bell[1])
             return False
         return True
 
@@ -121,6 +125,7 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
     """Bells in the database: with NOTIFY on PostgreSQL, with a Unix datagram on SQLite.
 
     Locks are set and compared by the database's clock: those of several machines differ, and step.
+    What pushers ask is written out: to begin to use the ORM takes 6 MB of each process.
     """
 
     def __init__(self, list_key: str | None = None) -> None:
@@ -139,32 +144,62 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         A call of periodic work is added unless one of the same work waits. That is looked at
         before, by the scheduler, which holds the lock of the work's schedule.
         """
-        call = _periodic_call(task)
-        if call and call in map(_periodic_call, self._unclaimed()):
+        call = periodic_call(task)
+        if call and call in map(periodic_call, self._unclaimed()):
             return
-        connection = connections[Conf.ORM]
-        now = NOW[connection.vendor]
-        with connection.cursor() as cursor:
+        with connections[Conf.ORM].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {now} "  # noqa: S608
-                "WHERE %s OR NOT EXISTS "
-                f"(SELECT 1 FROM django_q_ormq WHERE key = %s AND lock <= {now})" + self._notify(),
+                f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {self._now} "  # noqa: S608
+                "WHERE %s OR NOT EXISTS (SELECT 1 FROM django_q_ormq "
+                f"WHERE key = %s AND lock <= {self._now})" + self._notify(),
                 [self.list_key, task, call is not None, self.list_key],
             )
         if not self._on_postgres:
             wake(self.list_key)
 
     def take_bells(self) -> list[Bell]:
-        """Claim one bell with a lock that outlives the drain, or wait to be woken."""
-        free = self.get_connection().filter(key=self.list_key, lock__lte=Now())
-        if free.exists():  # asked first, so that looking takes no turn to write
-            return _claim_one(free)
-        self._wait()
-        return []
+        """Take a bell, or a call with a lock that outlives it; or wait to be woken."""
+        first = self._first_free()
+        if first is None:
+            self._wait()
+            return []
+        return self._take(*first)
 
-    def park(self, bell: Bell) -> None:
+    def _first_free(self) -> tuple[int, str] | None:
+        with connections[Conf.ORM].cursor() as cursor:
+            cursor.execute(
+                "SELECT id, payload FROM django_q_ormq "  # noqa: S608
+                f"WHERE key = %s AND lock <= {self._now} ORDER BY id LIMIT 1",
+                [self.list_key],
+            )
+            found: tuple[int, str] | None = cursor.fetchone()
+        return found
+
+    def _take(self, pk: int, payload: str) -> list[Bell]:
+        """Return what another pusher has not taken meanwhile."""
+        connection = connections[Conf.ORM]
+        if _function_of(payload) == DRAIN:
+            change, values = "DELETE FROM django_q_ormq", []
+        else:
+            change = f"UPDATE django_q_ormq SET lock = {IN_SECONDS[connection.vendor]}"  # noqa: S608
+            values = [Conf.RETRY]
+        with connection.cursor() as cursor:
+            cursor.execute(f"{change} WHERE id = %s AND lock <= {self._now}", [*values, pk])
+            return [(None, payload)] if cursor.rowcount else []
+
+    def forget_calls(self, name: str) -> None:
+        """Delete the calls that were taken, those of workers that died over the same work too."""
+        taken = self.get_connection().filter(lock__gt=Now(), lock__lt=PARKED_UNTIL)
+        done = [
+            pk
+            for pk, payload in taken.values_list("pk", "payload")
+            if periodic_call(payload) == (name,)
+        ]
+        taken.filter(pk__in=done).delete()
+
+    def park(self, payload: str) -> None:
         """Lock the row for good."""
-        self.get_connection().filter(pk=bell[0]).update(lock=PARKED_UNTIL)
+        self.get_connection().filter(key=self.list_key, payload=payload).update(lock=PARKED_UNTIL)
 
     def recover(self) -> None:
         """Reconnect."""
@@ -216,83 +251,24 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return "bell_" + "".join(c if c.isalnum() else "_" for c in str(self.list_key))
 
     @property
+    def _now(self) -> str:
+        return NOW[connections[Conf.ORM].vendor]
+
+    @property
     def _on_postgres(self) -> bool:
         return connections[Conf.ORM].vendor == "postgresql"
 
 
-def _periodic_call(task: str) -> tuple[Any, ...] | None:
+def periodic_call(task: str) -> tuple[Any, ...] | None:
     """Return the arguments of a call of periodic work, which tell of which; None: it is a bell."""
+    is_call = _function_of(task) == RUN_PERIODIC
+    return tuple(SignedPackage.loads(task)["args"]) if is_call else None
+
+
+def _function_of(task: str) -> str | None:
+    """Return the dotted path of what is to be called, or None where it can't be read."""
     try:
-        read = SignedPackage.loads(task)
-        return tuple(read["args"]) if read["func"] == RUN_PERIODIC else None
-    except Exception:  # unreadable: dequeue parks it
+        function: str = SignedPackage.loads(task)["func"]
+    except Exception:  # dequeue parks it
         return None
-
-
-def _claim_one(free: "QuerySet[OrmQ]") -> list[Bell]:
-    """Lock one bell until its drain must be over. Other pushers pass over it; none waits."""
-    with transaction.atomic(using=Conf.ORM):
-        bell = free.select_for_update(skip_locked=True).order_by("pk").first()
-        if bell is None:
-            return []
-        answered_by = Now() + timedelta(seconds=Conf.RETRY)
-        OrmQ.objects.using(Conf.ORM).filter(pk=bell.pk).update(lock=answered_by)
-    return [(bell.pk, bell.payload)]
-
-
-class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
-    """Bells in Redis or Valkey. It may lose every one of them: deliveries are in the database.
-
-    A call of periodic work that it loses is not made up for: the next one comes at its time.
-    """
-
-    _RING = "if redis.call('llen', KEYS[1]) == 0 then redis.call('rpush', KEYS[1], ARGV[1]) end"
-
-    @staticmethod
-    def get_connection(list_key: str | None = None) -> "redis.Redis":
-        """Return the client that rings: it gives up fast and never tries twice."""
-        return _redis(Conf.REDIS, REDIS_RING_TIMEOUT_S)
-
-    def enqueue(self, task: str) -> None:
-        """Add a bell unless one waits; a call of periodic work, unless one of the same does."""
-        call = _periodic_call(task)
-        if call is None:
-            self.connection.eval(self._RING, 1, self.list_key, task)
-        elif call not in map(_periodic_call, self._waiting()):
-            self.connection.rpush(self.list_key, task)
-
-    def take_bells(self) -> list[Bell]:
-        """Take a bell, or wait for one."""
-        taken: Any = _redis(Conf.REDIS, REDIS_ANSWER_S).blpop([self.list_key], REDIS_WAIT_S)
-        return [(None, taken[1])] if taken else []
-
-    def close(self) -> None:
-        """Close the connections; whoever needs one again opens it."""
-        self.connection.close()
-        _redis(Conf.REDIS, REDIS_ANSWER_S).close()
-
-    def park(self, bell: Bell) -> None:
-        """Keep the payload in a list of its own."""
-        _redis(Conf.REDIS, REDIS_ANSWER_S).rpush(f"{self.list_key}:parked", bell[1])
-
-    def _waiting(self) -> list[str]:
-        waiting: Any = self.connection.lrange(self.list_key, 0, -1)
-        return [payload.decode() for payload in waiting]
-
-    # Heartbeats stay in the process: they are nobody's business, and Redis may hang.
-    set_stat = Broker.set_stat
-    get_stat = Broker.get_stat
-    get_stats = Broker.get_stats
-
-
-@cache
-def _redis(url: str, timeout_s: float) -> "redis.Redis":
-    """Return this process's client. All queues share its connections; a fork opens new ones."""
-    # redis-py repeats commands by itself unless told otherwise; a repeated RPUSH is a second bell.
-    return redis.Redis.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=REDIS_RING_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=30,
-    )
+    return function

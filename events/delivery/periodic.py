@@ -20,11 +20,19 @@ def run(name: str) -> None:
 
     What it raises is logged and kept by django-q2 as a failed task; the next run is at its time.
     So it is where it takes too long: raised further, that would end the worker before the call is
-    acknowledged, and it would come again and again.
+    forgotten, and it would come again and again.
     """
     work = doorbell.periodic_work(name)
-    if work is None:
-        return _leave_to_another_release(name)
+    try:
+        if work is None:
+            _leave_to_another_release(name)
+        else:
+            _call_watched(work)
+    finally:
+        doorbell.forget_calls(name)
+
+
+def _call_watched(work: doorbell.PeriodicWork) -> None:
     try:
         with told().draining():
             _call_in_time(work)

@@ -17,7 +17,9 @@ from django_q.signing import SignedPackage
 
 from events import queue
 from events.delivery import broker as broker_module
-from events.delivery.broker import DatabaseBellBroker, RedisBellBroker
+from events.delivery import redis_broker as redis_module
+from events.delivery.broker import DatabaseBellBroker
+from events.delivery.redis_broker import RedisBellBroker
 from events.delivery.wakeup import Sleeper, wake
 from tests.parallel import run_at_once
 
@@ -29,7 +31,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits, so that an empty queue answers at once."""
     monkeypatch.setattr(Conf, "POLL", 0)
     monkeypatch.setattr(broker_module, "PAUSE_AFTER_ERROR_S", 0)
-    monkeypatch.setattr(broker_module, "REDIS_WAIT_S", 0.05)
+    monkeypatch.setattr(redis_module, "WAIT_S", 0.05)
 
 
 @pytest.fixture
@@ -184,13 +186,40 @@ def test_pushers_of_one_queue_pass_over_each_others_bells(
     assert len(taken) == 1
 
 
-def test_an_answered_bell_is_forgotten(database_broker: DatabaseBellBroker) -> None:
+def test_a_bell_is_forgotten_as_it_is_taken(database_broker: DatabaseBellBroker) -> None:
     database_broker.enqueue(bell())
-    ((acknowledgement, _),) = take(database_broker)
 
-    database_broker.acknowledge(acknowledgement)
+    taken = take(database_broker)
 
+    assert len(taken) == 1
     assert not OrmQ.objects.exists()
+
+
+def test_a_call_is_kept_until_it_was_answered(database_broker: DatabaseBellBroker) -> None:
+    for payload in (call("probe.work"), call("probe.other")):
+        database_broker.enqueue(payload)
+    for _ in range(2):
+        take(database_broker)
+    kept = OrmQ.objects.order_by("pk").first()
+    database_broker.enqueue(call("probe.work"))  # the next, which nobody has taken
+
+    database_broker.forget_calls("probe.work")
+
+    assert kept is not None
+    assert kept.lock > timezone.now() + timedelta(seconds=Conf.RETRY - 60)
+    left = [SignedPackage.loads(row.payload)["args"] for row in OrmQ.objects.order_by("pk")]
+    assert left == [("probe.other",), ("probe.work",)]
+    assert not OrmQ.objects.filter(pk=kept.pk).exists()
+
+
+def test_a_call_whose_worker_died_comes_again(
+    database_broker: DatabaseBellBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Conf, "RETRY", 0)
+    database_broker.enqueue(call("probe.work"))
+    take(database_broker)
+
+    assert len(take(database_broker)) == 1
 
 
 @pytest.mark.parametrize("failing", ["take_bells", "park"])

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import timedelta
 from multiprocessing import Queue, Value, get_context
 from typing import Any
@@ -19,7 +20,7 @@ from django_q.worker import worker
 
 from events import queue
 from events.delivery import periodic
-from events.delivery.broker import DatabaseBellBroker
+from events.delivery.broker import DatabaseBellBroker, plan_due_calls
 from tests.events.test_broker import bell
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -125,6 +126,23 @@ def test_runs_that_were_missed_are_made_up_for_by_one_though_a_bell_waits(
     assert Schedule.objects.get().next_run > timezone.now()
 
 
+def test_the_sweep_plans_what_is_due_in_the_queues_of_its_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Conf, "CLUSTER_NAME", Conf.CLUSTER_NAME)
+    for name, its_queue in (("one", "probe"), ("two", "other"), ("three", "elsewhere")):
+        queue.schedule(f"probe.{name}", f"{__name__}.work", queue=its_queue, every_minutes=15)
+    queue.synchronise_schedules()
+    Schedule.objects.filter(name="probe.two").update(next_run=timezone.now() + timedelta(hours=1))
+
+    for _ in range(2):
+        plan_due_calls(["probe", "other"])
+
+    planned = {(row.key, *SignedPackage.loads(row.payload)["args"]) for row in OrmQ.objects.all()}
+    assert planned == {("probe", "probe.one"), ("probe", "probe.work")}
+    assert OrmQ.objects.count() == 2
+
+
 def test_a_run_calls_the_work_and_rings_the_bell_that_it_stood_in_the_way_of() -> None:
     periodic.run("probe.work")
 
@@ -188,16 +206,38 @@ def worker_of(work_name: str) -> dict[str, Any]:
     return result
 
 
-def test_a_worker_survives_work_that_takes_too_long_and_acknowledges_the_call(
+def taken(name: str) -> None:
+    """Let a pusher have taken a call of work."""
+    task = {"id": "1", "func": queue.RUN_PERIODIC, "args": (name,), "kwargs": {}}
+    with closing(DatabaseBellBroker(list_key="probe")) as broker:
+        broker.enqueue(SignedPackage.dumps(task))
+        broker.take_bells()
+
+
+def test_a_worker_survives_work_that_takes_too_long_and_forgets_the_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(periodic, "TIME_LIMIT_S", 0.2)
     queue.schedule("probe.slow", f"{__name__}.too_slow", queue="probe", every_minutes=15)
+    taken("probe.slow")
 
     result = worker_of("probe.slow")
 
     assert result["success"]
-    assert OrmQ.objects.filter(key="probe").count() == 1
+    left = [SignedPackage.loads(row.payload)["func"] for row in OrmQ.objects.filter(key="probe")]
+    assert left == [queue.DRAIN]
+
+
+@pytest.mark.parametrize("name", ["probe.work", "probe.raises", "newer.work"])
+def test_a_call_is_forgotten_whatever_became_of_it(name: str) -> None:
+    queue.schedule("probe.raises", f"{__name__}.raises", queue="probe", every_minutes=15)
+    taken(name)
+
+    with suppress(ZeroDivisionError):
+        periodic.run(name)
+
+    left = [SignedPackage.loads(row.payload)["func"] for row in OrmQ.objects.all()]
+    assert queue.RUN_PERIODIC not in left
 
 
 def test_work_that_takes_too_long_is_told_with_what_to_do(

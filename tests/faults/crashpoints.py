@@ -42,7 +42,8 @@ class Stage(StrEnum):
     FAILURE = "failure"  # a drain whose receiver raises
     HAND_BACK = "hand back"  # a drain whose receiver asks for later
     SWEEP = "sweep"  # after a worker died
-    CLUSTER = "cluster"  # pusher and monitor of a real cluster
+    CLUSTER = "cluster"  # pusher and worker of a real cluster
+    PERIODIC = "periodic"  # a real cluster's worker, after a call of periodic work
     CALL = "call"  # a drain of a targeted receiver: the relay's, to an endpoint over HTTP
     ANSWER = "answer"  # of another system, whichever way it comes in
     POST = "post"  # an answer that comes over the API
@@ -114,13 +115,25 @@ _ALL = (
     CrashPoint("release.committed", Stage.SWEEP, AFTER, "events.delivery.leases._release"),
     CrashPoint("sweep.rung", Stage.SWEEP, AFTER, "events.delivery.sweep.ring_due_queues"),
     CrashPoint(
+        "bell.seen", Stage.CLUSTER, BEFORE, "events.delivery.broker.DatabaseBellBroker._take"
+    ),
+    CrashPoint(
         "bell.taken", Stage.CLUSTER, BEFORE, "events.delivery.broker.BellBroker._is_readable"
     ),
     CrashPoint("drain.called", Stage.CLUSTER, BEFORE, "events.delivery.drain.drain"),
+    CrashPoint("drain.returned", Stage.CLUSTER, AFTER, "events.delivery.drain.drain"),
     CrashPoint(
-        "ack.before", Stage.CLUSTER, BEFORE, "events.delivery.broker.BellBroker.acknowledge"
+        "answer.unforgotten",
+        Stage.PERIODIC,
+        BEFORE,
+        "events.delivery.broker.DatabaseBellBroker.forget_calls",
     ),
-    CrashPoint("ack.after", Stage.CLUSTER, AFTER, "events.delivery.broker.BellBroker.acknowledge"),
+    CrashPoint(
+        "answer.forgotten",
+        Stage.PERIODIC,
+        AFTER,
+        "events.delivery.broker.DatabaseBellBroker.forget_calls",
+    ),
     CrashPoint("call.unclaimed", Stage.CALL, BEFORE, "events.delivery.targets.claim_for_a_target"),
     CrashPoint(
         "call.claimed", Stage.CALL, AFTER, "events.delivery.targets.claim_for_a_target", True

@@ -8,10 +8,13 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
+from django_q.models import OrmQ, Schedule
 
 from accounts.models import User
 from coupons.models import Coupon
 from events.models import Delivery, Event
+from events.queue import synchronise_schedules
 from points.models import Entry
 from tests.faults import test_inbound, test_targeted
 from tests.faults.any_receiver import crash_cases, recover
@@ -76,13 +79,30 @@ def test_clusters_that_die_at_each_step_of_a_bell_lose_nothing(tmp_path: Path) -
     assert Coupon.objects.count() == len(names) + 1
 
 
+def test_a_call_of_periodic_work_outlives_those_who_die_before_it_is_forgotten(
+    tmp_path: Path,
+) -> None:
+    synchronise_schedules()  # a schedule that is new is due
+    names = [point.name for point in points_of(Stage.PERIODIC)]
+    deadly = {VARIABLE: ",".join(names), NOTES: str(tmp_path)}
+
+    with worker("points", **deadly):
+        wait_until(partial(_have_died, tmp_path, 1), LONG_S)
+        OrmQ.objects.update(lock=timezone.now())  # as it is after two minutes
+        wait_until(partial(_have_died, tmp_path, 2), LONG_S)
+        wait_until(lambda: not OrmQ.objects.exists(), LONG_S)
+
+    assert {path.name for path in tmp_path.iterdir()} == set(names)
+    assert Schedule.objects.get(name="points.settle_due").next_run > timezone.now()
+
+
 def test_a_point_that_is_not_passed_is_an_error() -> None:
     with pytest.raises(NeverReached, match=r"effect\.inside was not passed"):
         crash(lambda: None, CRASHPOINTS["effect.inside"])
 
 
 def test_every_point_has_a_test() -> None:
-    here = points_of(Stage.REGISTRATION, Stage.CLUSTER)
+    here = points_of(Stage.REGISTRATION, Stage.CLUSTER, Stage.PERIODIC)
     of_receivers = {point for _, point in crash_cases()}
     of_the_relay = {*test_targeted.TRIED, *test_inbound.TRIED}
 
