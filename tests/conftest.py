@@ -12,6 +12,7 @@ from django.utils import translation
 from rest_framework.test import APIClient
 from servestatic.middleware import ServeStaticMiddleware
 
+from events.delivery import floors
 from events.delivery.claimable import due_queues
 from events.delivery.drain import drain as drain_queue
 from events.envelope import Event
@@ -43,6 +44,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _kind_of(item: pytest.Item) -> str | None:
     marker = item.get_closest_marker("database")
     return marker.args[0] if marker else None
+
+
+@pytest.fixture(autouse=True)
+def _no_floors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Find at once what a test makes due in the past: a process is not told of another test."""
+    monkeypatch.setattr(floors, "LOOK_FROM_THE_BEGINNING_EVERY_S", 0.0)
+    monkeypatch.setattr(floors, "_floors", {})
 
 
 @pytest.fixture(scope="session")

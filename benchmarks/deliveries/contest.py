@@ -52,10 +52,10 @@ class Database:
             self.all(statement)
 
 
-def create_database(server_url: str, name: str) -> str:
+def create_database(server_url: str, name: str, template: str = "template1") -> str:
     """Create a database beside the one of the URL; return its URL."""
     with psycopg.connect(server_url, autocommit=True) as session:
-        session.execute(f'CREATE DATABASE "{name}"')
+        session.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
     return urlsplit(server_url)._replace(path=f"/{name}").geturl()
 
 

@@ -47,9 +47,16 @@ class Loaded:
 
 
 def load(
-    *, events: int, deliveries: int | None = None, seed: int = 1, days: float = DAYS
+    *,
+    events: int,
+    deliveries: int | None = None,
+    seed: int = 1,
+    days: float = DAYS,
+    failing_days: float = DAYS,
 ) -> Loaded:
     """Insert a history of the last `days`, up to now. Deliveries: by default two for each event.
+
+    What went wrong before the last `failing_days` was seen to, and is done.
 
     The database is a migrated PostgreSQL. Rows that it has stay as they are. As in life, finished
     deliveries of the older events have been pruned: that makes their number. What was loaded is
@@ -74,6 +81,7 @@ def load(
         rule_id=str(rule.pk),
         next_position=position,
         taken_codes=User.objects.values_list("referral_code", flat=True),
+        fail_from=ends_at - failing_days * 86_400,
     )
     with _copying() as copy_next:
         while people.next_position - position < events:

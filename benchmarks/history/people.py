@@ -57,12 +57,16 @@ class People:
         rule_id: str,
         next_position: int,
         taken_codes: Iterable[str],
+        fail_from: float,
     ) -> None:
-        """Take where to write, and the campaign and the rule that decide about everybody."""
+        """Take where to write, the campaign and the rule that decide about everybody, and since
+        when what went wrong is still as it was.
+        """
         self.deliveries, self.random = deliveries, random
         self.campaign_id, self.rule_id = campaign_id, rule_id
         self.next_position = next_position
         self._taken_codes = set(taken_codes)
+        self._fail_from = fail_from
         self.count = self.coupons = 0
         self.inviters: list[Inviter] = []
         self._inviting: deque[Inviter] = deque(maxlen=INVITERS_AT_A_TIME)
@@ -88,7 +92,7 @@ class People:
     def sign_up(self, at: float) -> None:
         """Write one person: account, registration, and all that followed."""
         invites = self.count % INVITES_EVERY == 0
-        fates = {} if invites else self._mishap()
+        fates = {} if invites or at < self._fail_from else self._mishap()
         person, code = self._account(at)
         inviter = self._inviter()
         if inviter:

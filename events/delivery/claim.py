@@ -14,6 +14,7 @@ from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from events.delivery.claimable import active_receivers, due_deliveries, with_due_deliveries
+from events.delivery.floors import floor_of
 from events.delivery.owner import current_owner
 from events.delivery.settle import wake
 from events.models import Delivery, DeliveryState, Event
@@ -33,7 +34,7 @@ def claim(queue: str, limit: int) -> list[Delivery]:
     due. Those met that stand behind an earlier unfinished one of their lane become `waiting`.
     """
     for receiver in _in_turn(_due(queue, targeted=False)):
-        if taken := _claim_all_met(due_deliveries(receiver), limit):
+        if taken := _claim_all_met(_due_above_floor(receiver), limit):
             return taken
     return []
 
@@ -44,7 +45,7 @@ def claim_for_a_target(queue: str, limit: int, *, but: Collection[str]) -> list[
     Targets in `but` are passed over.
     """
     for receiver in _in_turn(_due(queue, targeted=True)):
-        due = due_deliveries(receiver).exclude(target__in=but)
+        due = _due_above_floor(receiver).exclude(target__in=but)
         first = due.order_by("due_at", "pk").values_list("target", flat=True).first()
         if first is not None and (taken := _claim_all_met(due.filter(target=first), limit)):
             return taken
@@ -53,6 +54,10 @@ def claim_for_a_target(queue: str, limit: int, *, but: Collection[str]) -> list[
 
 def _due(queue: str, *, targeted: bool) -> list[Receiver]:
     return with_due_deliveries([r for r in active_receivers(queue) if r.targeted == targeted])
+
+
+def _due_above_floor(receiver: Receiver) -> QuerySet[Delivery]:
+    return due_deliveries(receiver).filter(due_at__gte=floor_of(receiver.name))
 
 
 def _in_turn(receivers: list[Receiver]) -> list[Receiver]:

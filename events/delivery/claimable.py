@@ -4,7 +4,8 @@ It is asked receiver by receiver: what waits for a paused receiver, however much
 nothing, because no index that a claim reads has it in its way.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -12,8 +13,10 @@ from django.db import connection
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from events.delivery.floors import BEGINNING, floor_of, note_first
 from events.models import Delivery, ReceiverState
 from events.receivers import Receiver, all_receivers
+from events.rows import NOW
 from events.signals import all_signals
 
 
@@ -53,30 +56,44 @@ def with_due_deliveries(receivers: Sequence[Receiver]) -> list[Receiver]:
     """Return those of some active receivers that have something due now. One statement."""
     if not receivers:
         return []
-    sql, parameters = _question(tuple(receivers), readable_types())
+    floors = {receiver.name: floor_of(receiver.name) for receiver in receivers}
+    sql, template = _question(tuple(receivers), readable_types())
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
-        due = {name for (name,) in cursor.fetchall()}
+        cursor.execute(sql, _with_floors(template, floors.values()))
+        rows = cursor.fetchall()
+    for name, first, now, _ in rows:
+        if floors[name] == BEGINNING and connection.vendor == "postgresql":
+            note_first(name, first, now)
+    due = {name for name, _, _, is_due in rows if is_due}
     return [receiver for receiver in receivers if receiver.name in due]
 
 
 @lru_cache(maxsize=256)
 def _question(receivers: tuple[Receiver, ...], readable: Hashable) -> tuple[str, list[Any]]:
-    """Return the statement that tells which receivers have something due.
+    """Return the statement that tells when the first of each receiver is due, and if it is now.
 
     Workers ask it all the time, and to compile it takes longer than to answer it: its text is kept
-    for as long as this process reads the same types.
+    for as long as this process reads the same types. In its parameters BEGINNING stands for the
+    floor of each receiver in turn.
     """
     parts: list[str] = []
     parameters: list[Any] = []
     for receiver in receivers:
         # In the order of an index, which EXISTS would ignore: where much is due, the database would
         # rather go through the table until it meets some of it, and what is due is at its end.
-        first = due_deliveries(receiver).order_by("due_at").values("pk")[:1]
-        sql, values = first.query.sql_with_params()
-        parts.append(f"SELECT %s WHERE ({sql}) IS NOT NULL")
+        above = claimable_deliveries(receiver).filter(due_at__gte=BEGINNING)
+        sql, values = above.order_by("due_at").values("due_at")[:1].query.sql_with_params()
+        parts.append(f"SELECT %s AS receiver, ({sql}) AS first")
         parameters += [receiver.name, *values]
-    return " UNION ALL ".join(parts), parameters
+    now = NOW[connection.vendor]
+    union = " UNION ALL ".join(parts)
+    return f"SELECT receiver, first, {now}, first <= {now} FROM ({union}) firsts", parameters  # noqa: S608
+
+
+def _with_floors(template: list[Any], floors: Iterable[datetime]) -> list[Any]:
+    adapted = map(connection.ops.adapt_datetimefield_value, (BEGINNING, *floors))
+    placeholder = next(adapted)
+    return [next(adapted) if value == placeholder else value for value in template]
 
 
 def stranded_receivers() -> list[str]:
