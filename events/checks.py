@@ -17,7 +17,7 @@ from events.receivers import all_queues, all_receivers
 
 @register()
 def check_timing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003: a drain ends before django-q2 stops it, and before its bell rings again."""
+    """E001 to E003: a drain ends before django-q2 stops it, and a call before it comes again."""
     longest_s = max((receiver.time_limit_s for receiver in all_receivers()), default=0)
     # The last claim is made at the end of the budget, and begun at the last moment.
     drain_s = DRAIN_BUDGET_S + max(BEGIN_WITHIN_S, LINGER_S) + longest_s
@@ -35,7 +35,7 @@ def check_timing(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
         findings.append(
             Error(
                 f"Q_CLUSTER['retry'] ({retry_s} s) is not above 'timeout' ({timeout_s} s).",
-                hint="A bell would ring again while its drain still runs. Raise 'retry'.",
+                hint="A call of periodic work would come again while it still runs. Raise 'retry'.",
                 id="events.E002",
             )
         )

@@ -226,9 +226,7 @@ Q_CLUSTER: dict[str, Any] = {
     "bulk": 1,
     "poll": 2,
     "timeout": 60,
-    "retry": 120,
-    "max_attempts": 1,
-    "ack_failures": True,
+    "retry": 300,  # for a call of periodic work, which may wait behind a drain or two
     "save_limit": -1,
     "recycle": 5000,
     "catch_up": False,

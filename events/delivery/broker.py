@@ -27,7 +27,7 @@ from django_q.signing import SignedPackage
 
 from events.delivery.progress import told
 from events.delivery.wakeup import Sleeper, wake
-from events.queue import DRAIN, RUN_PERIODIC
+from events.queue import RUN_PERIODIC
 from events.rows import IN_SECONDS, NOW
 
 logger = logging.getLogger(__name__)
@@ -38,9 +38,14 @@ PAUSE_AFTER_ERROR_S = 1.0
 Bell = tuple[None, str]  # nothing to acknowledge it by; signed payload
 
 
+def load() -> None:
+    """Import what clusters need and who only rings does not: 4 MB that they share after a fork."""
+    import django_q.cluster  # noqa: F401
+
+
 def run_cluster(queue: str) -> None:
     """Serve a queue in this process until SIGTERM, and until its children are done."""
-    from django_q.cluster import Cluster  # who only rings has no use for it
+    from django_q.cluster import Cluster
 
     Conf.CLUSTER_NAME = queue  # read from the environment at import, which was before the fork
     multiprocessing.current_process().name = queue  # django-q2 makes it the process's title
@@ -111,11 +116,8 @@ class BellBroker(Broker):  # type: ignore[misc]
         self._is_failing = False
 
     def _is_readable(self, bell: Bell) -> bool:
-        try:
-            task = SignedPackage.loads(bell[1])
-            _ = task["func"], task["args"], task["kwargs"]  # what a pusher or worker would die of
-        except Exception:  # a rotated key, a moved class, garbage, no task at all
-            logger.exception("An unreadable bell of queue %r is parked.", self.list_key)
+        if _read(bell[1]) is None:  # a rotated key, a moved class, garbage, no task at all
+            logger.error("An unreadable bell of queue %r is parked.", self.list_key)
             self.park(bell[1])
             return False
         return True
@@ -178,11 +180,11 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
     def _take(self, pk: int, payload: str) -> list[Bell]:
         """Return what another pusher has not taken meanwhile."""
         connection = connections[Conf.ORM]
-        if _function_of(payload) == DRAIN:
-            change, values = "DELETE FROM django_q_ormq", []
-        else:
+        if _is_kept(payload):
             change = f"UPDATE django_q_ormq SET lock = {IN_SECONDS[connection.vendor]}"  # noqa: S608
             values = [Conf.RETRY]
+        else:
+            change, values = "DELETE FROM django_q_ormq", []
         with connection.cursor() as cursor:
             cursor.execute(f"{change} WHERE id = %s AND lock <= {self._now}", [*values, pk])
             return [(None, payload)] if cursor.rowcount else []
@@ -259,16 +261,23 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return connections[Conf.ORM].vendor == "postgresql"
 
 
-def periodic_call(task: str) -> tuple[Any, ...] | None:
+def periodic_call(payload: str) -> tuple[Any, ...] | None:
     """Return the arguments of a call of periodic work, which tell of which; None: it is a bell."""
-    is_call = _function_of(task) == RUN_PERIODIC
-    return tuple(SignedPackage.loads(task)["args"]) if is_call else None
+    task = _read(payload)
+    return tuple(task["args"]) if task and task["func"] == RUN_PERIODIC else None
 
 
-def _function_of(task: str) -> str | None:
-    """Return the dotted path of what is to be called, or None where it can't be read."""
+def _is_kept(payload: str) -> bool:
+    """Tell whether a row stays as it is taken. Not a hint, nor what nobody would ever forget."""
+    call = periodic_call(payload)
+    return _read(payload) is None or (call is not None and len(call) == 1)
+
+
+def _read(payload: str) -> dict[str, Any] | None:
+    """Return the task of a payload, or None where a pusher or a worker would die of it."""
     try:
-        function: str = SignedPackage.loads(task)["func"]
-    except Exception:  # dequeue parks it
+        task: dict[str, Any] = SignedPackage.loads(payload)
+        _ = task["func"], task["kwargs"], tuple(task["args"])
+    except Exception:
         return None
-    return function
+    return task

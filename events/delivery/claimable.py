@@ -61,16 +61,16 @@ def with_due_deliveries(receivers: Sequence[Receiver]) -> list[Receiver]:
     with connection.cursor() as cursor:
         cursor.execute(sql, _with_floors(template, floors.values()))
         rows = cursor.fetchall()
-    for name, first, now, _ in rows:
+    for name, first, now in rows:
         if floors[name] == BEGINNING and connection.vendor == "postgresql":
             note_first(name, first, now)
-    due = {name for name, _, _, is_due in rows if is_due}
+    due = {name for name, first, _ in rows if first is not None}
     return [receiver for receiver in receivers if receiver.name in due]
 
 
 @lru_cache(maxsize=256)
 def _question(receivers: tuple[Receiver, ...], readable: Hashable) -> tuple[str, list[Any]]:
-    """Return the statement that tells when the first of each receiver is due, and if it is now.
+    """Return the statement that tells since when the first of each receiver is due, if any is.
 
     Workers ask it all the time, and to compile it takes longer than to answer it: its text is kept
     for as long as this process reads the same types. In its parameters BEGINNING stands for the
@@ -81,13 +81,11 @@ def _question(receivers: tuple[Receiver, ...], readable: Hashable) -> tuple[str,
     for receiver in receivers:
         # In the order of an index, which EXISTS would ignore: where much is due, the database would
         # rather go through the table until it meets some of it, and what is due is at its end.
-        above = claimable_deliveries(receiver).filter(due_at__gte=BEGINNING)
+        above = due_deliveries(receiver).filter(due_at__gte=BEGINNING)
         sql, values = above.order_by("due_at").values("due_at")[:1].query.sql_with_params()
-        parts.append(f"SELECT %s AS receiver, ({sql}) AS first")
+        parts.append(f"SELECT %s, ({sql}), {NOW[connection.vendor]}")
         parameters += [receiver.name, *values]
-    now = NOW[connection.vendor]
-    union = " UNION ALL ".join(parts)
-    return f"SELECT receiver, first, {now}, first <= {now} FROM ({union}) firsts", parameters  # noqa: S608
+    return " UNION ALL ".join(parts), parameters
 
 
 def _with_floors(template: list[Any], floors: Iterable[datetime]) -> list[Any]:

@@ -25,7 +25,8 @@ def run(name: str) -> None:
     work = doorbell.periodic_work(name)
     try:
         if work is None:
-            _leave_to_another_release(name)
+            with told().draining():
+                _leave_to_another_release(name)
         else:
             _call_watched(work)
     finally:

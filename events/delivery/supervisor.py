@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from http.server import HTTPServer
-from importlib import import_module
 from types import FrameType
 
 from django.db import connections
 
-from events.delivery import liveness, progress, stopping, sweep
+from events.delivery import broker, liveness, progress, stopping, sweep
 from events.delivery.cluster import Cluster
 from events.delivery.forked import Forked, Stamp
 
@@ -130,7 +129,7 @@ class Supervisor:
 
 def _prepare_to_fork() -> None:
     """Leave children nothing that they must not share, and all that they can."""
-    import_module("django_q.cluster")  # by each child for itself it would be 4 MB a queue
+    broker.load()
     connections.close_all()  # the command's checks may have opened one
     if threading.active_count() > 1:
         names = ", ".join(sorted(thread.name for thread in threading.enumerate()))

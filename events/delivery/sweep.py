@@ -71,15 +71,15 @@ class _Sweeper:
         # First what deliveries wait for: whatever fails below must not keep anybody from it.
         self._clock.advance()
         sweep()
+        self._chores.do_due()
         if self._sweeps % TAKE_STOCK_EVERY == 0:
             take_stock()
-        if self._sweeps % LOOK_THROUGH_EVERY == 0:
-            look_through_open_deliveries()
         if self._sweeps % WAKE_EVERY == 0:
             wake_unblocked()
         if self._sweeps % COMPLETE_EVERY == 0:
             self._completion.advance()
-        self._chores.do_due()
+        if self._sweeps % LOOK_THROUGH_EVERY == 0:
+            look_through_open_deliveries()
         self._sweeps += 1
         self._failing = False
 
@@ -150,13 +150,13 @@ def move_to_declared_queues() -> int:
 
     Claims go by receiver: what is not moved yet only names the wrong queue in lists.
     """
+    open_ones = Delivery.objects.filter(finished_at__isnull=True)
+    declared = {receiver.name: receiver.queue for receiver in all_receivers()}
     moved = 0
-    for receiver in all_receivers():
-        elsewhere = Delivery.objects.filter(
-            receiver=receiver.name, finished_at__isnull=True
-        ).exclude(queue=receiver.queue)
-        if elsewhere.exists():
-            moved += elsewhere.exclude(state=DeliveryState.RUNNING).update(queue=receiver.queue)
+    for name, queue in open_ones.order_by().values_list("receiver", "queue").distinct():
+        if declared.get(name, queue) != queue:
+            elsewhere = open_ones.filter(receiver=name, queue=queue)
+            moved += elsewhere.exclude(state=DeliveryState.RUNNING).update(queue=declared[name])
     return moved
 
 

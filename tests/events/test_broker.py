@@ -195,6 +195,28 @@ def test_a_bell_is_forgotten_as_it_is_taken(database_broker: DatabaseBellBroker)
     assert not OrmQ.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("function", "arguments"), [("another.release.drain", ("probe",)), (queue.RUN_PERIODIC, ())]
+)
+def test_what_nobody_would_ever_forget_comes_once(
+    function: str, arguments: tuple[str, ...], database_broker: DatabaseBellBroker
+) -> None:
+    task = {"id": "1", "func": function, "args": arguments, "kwargs": {}}
+    database_broker.enqueue(SignedPackage.dumps(task))
+
+    taken = take(database_broker)
+
+    assert len(taken) == 1
+    assert not OrmQ.objects.exists()
+
+
+def test_a_bell_without_arguments_is_parked(database_broker: DatabaseBellBroker) -> None:
+    database_broker.enqueue(SignedPackage.dumps({"id": "1", "func": queue.DRAIN, "kwargs": {}}))
+
+    assert take(database_broker) == []
+    assert OrmQ.objects.get().lock == broker_module.PARKED_UNTIL
+
+
 def test_a_call_is_kept_until_it_was_answered(database_broker: DatabaseBellBroker) -> None:
     for payload in (call("probe.work"), call("probe.other")):
         database_broker.enqueue(payload)

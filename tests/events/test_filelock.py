@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -126,14 +127,20 @@ def test_who_gave_up_holds_up_nobody(tmp_path: Path) -> None:
     impatient.close()
 
 
-def test_a_child_forked_while_a_thread_holds_it_gets_its_turn_afterwards(tmp_path: Path) -> None:
-    lock = FileLock(tmp_path / "lock")
-    lock.acquire(0)
-    child = os.fork()
-    if child == 0:
-        os._exit(0 if lock.acquire(30) else 1)
+def test_a_child_forked_while_a_thread_waits_for_it_gets_its_turn(tmp_path: Path) -> None:
+    process = hold(tmp_path / "lock", tmp_path / "ready", "live")
+    asking, lock = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(asking.acquire, 30)
+        wait_until(lambda: asking._turn.locked())
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if lock.acquire(30) else 1)
 
-    lock.release()
+        os.killpg(process.pid, 9)
+        assert asked.result(30)
+        asking.release()
 
     assert os.waitpid(child, 0)[1] == 0
-    lock.close()
+    process.wait()
+    asking.close()

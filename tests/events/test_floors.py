@@ -1,7 +1,8 @@
 """A search for what is due begins where something was, and now and then at the beginning."""
 
-from collections.abc import Callable
+import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 from django.db import connection
@@ -13,7 +14,6 @@ from events.delivery.claimable import has_due_deliveries
 from events.delivery.clock import database_now
 from events.models import Delivery
 from tests.conftest import Drain, Publish
-from tests.processes import wait_until
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 on_postgres = pytest.mark.database("postgres")
@@ -46,25 +46,37 @@ def test_a_floor_lies_below_now_where_nothing_is_due(first: datetime | None, las
     assert floors.floor_of(NAME) == AT - timedelta(seconds=floors.LOOK_BACK_S)
 
 
-def test_a_floor_holds_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(floors, "LOOK_FROM_THE_BEGINNING_EVERY_S", 0.05)
-
+@pytest.mark.parametrize(("after_s", "holds"), [(599, True), (601, False)])
+def test_a_floor_holds_for_a_while_only(
+    after_s: float, holds: bool, lasting: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began_s = time.monotonic()
     floors.note_first(NAME, None, AT)
+    later = SimpleNamespace(monotonic=lambda: began_s + after_s)
+    monkeypatch.setattr(floors, "time", later)
 
-    assert floors.floor_of(NAME) != floors.BEGINNING
-    wait_until(lambda: floors.floor_of(NAME) == floors.BEGINNING)
+    assert (floors.floor_of(NAME) != floors.BEGINNING) is holds
 
 
 @on_postgres
-@pytest.mark.parametrize("look", [lambda: has_due_deliveries("probe"), lambda: claim("probe", 10)])
-def test_a_search_begins_at_the_floor(
-    look: Callable[[], object], publish: Publish, lasting: None
-) -> None:
+def test_the_question_begins_at_the_floor(publish: Publish, lasting: None) -> None:
     has_due_deliveries("probe")
     publish()
     make_due(timedelta(minutes=5))
 
-    assert not look()
+    assert not has_due_deliveries("probe")
+
+
+@on_postgres
+def test_a_claim_begins_at_the_floor(publish: Publish, lasting: None) -> None:
+    has_due_deliveries("probe")
+    publish(key="a", number=1)
+    make_due(timedelta(minutes=5))
+    publish(key="b", number=2)
+
+    claimed = [*claim("probe", 10), *claim("probe", 10)]
+
+    assert {delivery.event.data["number"] for delivery in claimed} == {2}
 
 
 @on_postgres

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from io import StringIO
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -414,3 +415,18 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(publish: Publish, dra
     of_many = queries_of_a_run()
 
     assert of_many == of_few
+
+
+@pytest.mark.parametrize(("vendor", "paused_s"), [("postgresql", [1.5]), ("sqlite", [])])
+def test_drains_get_turns_between_chunks_on_postgres(
+    vendor: str, paused_s: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    clock = SimpleNamespace(monotonic=iter([10.0, 12.0]).__next__, sleep=paused.append)
+    monkeypatch.setattr(pruning, "time", clock)
+    monkeypatch.setattr(pruning, "connection", SimpleNamespace(vendor=vendor))
+    monkeypatch.setattr(pruning, "in_short_transaction", lambda delete: delete())
+
+    assert pruning._leaving_turns(lambda: None) is None
+
+    assert paused == paused_s

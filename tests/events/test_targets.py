@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from time import monotonic
 from typing import Any
 
@@ -13,8 +14,9 @@ from django.db.models.functions import Now
 from pytest_django import DjangoAssertNumQueries
 
 from events import outbox
-from events.delivery import targets
+from events.delivery import floors, targets
 from events.delivery.claim import claim_for_a_target
+from events.delivery.clock import database_now
 from events.delivery.drain import drain
 from events.envelope import Addressed, Event
 from events.models import Attempt, Delivery, DeliveryState
@@ -161,6 +163,21 @@ def test_a_receiver_that_raises_fails_what_it_was_given(post: Post, publish: Pub
 
     assert states() == {"a": DeliveryState.PENDING}
     assert Attempt.objects.get().error_class == "RuntimeError"
+
+
+@pytest.mark.database("postgres")
+def test_a_claim_begins_where_something_was_due(
+    post: Post, publish: Publish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(floors, "LOOK_FROM_THE_BEGINNING_EVERY_S", 600.0)
+    address(publish(1, "a"), "one")
+    Delivery.objects.filter(receiver="probe.post").update(due_at=Now() - timedelta(minutes=5))
+    address(publish(2, "b"), "one")
+    floors.note_first("probe.post", None, database_now())
+
+    claimed = claim_for_a_target(QUEUE, 10, but=())
+
+    assert [delivery.event.data["number"] for delivery in claimed] == [2]
 
 
 def test_events_of_one_key_reach_a_target_in_order(post: Post, publish: Publish) -> None:
