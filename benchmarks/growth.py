@@ -20,14 +20,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from datetime import datetime
 from statistics import median
 from typing import Any
 
 from benchmarks.deliveries.contest import Database, create_database
-from benchmarks.rounds import judged, parser, report, spread
+from benchmarks.rounds import alternating, judged, parser, report, spread
 from benchmarks.served import ROOT, percentiles_ms, prepare
 from benchmarks.servers import DurablePostgres, running
 
@@ -52,11 +54,10 @@ def main() -> None:
             "USHER_WORKER": "1",
         }
         prepare(directory, 1, settings="benchmarks.settings")
-        sizes: dict[int, dict[str, Any]] = {}
-        for size in sorted(options.sizes):
-            database = _copy_of_the_empty_one(server.url, str(size))
-            sizes[size] = _measure(options, size, database)
-        prune = _prune(options, database)
+        histories = [_load(options, size, server.url) for size in sorted(options.sizes)]
+        sizes = _measure(options, histories)
+        histories[-1].use()
+        prune = _prune(options, histories[-1].database)
     report(
         "growth",
         options,
@@ -74,37 +75,66 @@ def _options() -> argparse.Namespace:
     return made.parse_args()
 
 
-def _copy_of_the_empty_one(server_url: str, name: str) -> Database:
-    """Copy what is migrated, and let this process and those that it starts use the copy."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _History:
+    """A database of its own with so many events, of so many days."""
+
+    size: int
+    days: float
+    database: Database
+    loading_s: float = 0
+
+    def __str__(self) -> str:
+        return f"{self.size} events"
+
+    def use(self) -> None:
+        """Let this process use the database, and those that it starts."""
+        from django.db import connection
+
+        connection.close()
+        os.environ["DATABASE_URL"] = self.database.url
+        connection.settings_dict["NAME"] = str(self.size)
+
+
+def _load(options: argparse.Namespace, size: int, server_url: str) -> _History:
+    """Copy the database that is migrated, and fill the copy."""
     from django.db import connection
 
-    connection.close()
-    os.environ["DATABASE_URL"] = create_database(server_url, name, template="empty")
-    connection.settings_dict["NAME"] = name
-    return Database(os.environ["DATABASE_URL"])
-
-
-def _measure(options: argparse.Namespace, size: int, database: Database) -> dict[str, Any]:
     from benchmarks.history.loading import DAYS, load
-    from events.models import Event
 
+    connection.close()  # a database is not copied while somebody uses it
+    database = Database(create_database(server_url, str(size), template="empty"))
     days = DAYS if options.denser else DAYS * size / max(options.sizes)
     shortest = DAYS if options.denser else DAYS * min(options.sizes) / max(options.sizes)
+    history = _History(size=size, days=days, database=database)
+    history.use()
     loaded = load(events=size, days=days, failing_days=shortest)
     database.tidy()
-    work = _Work()
-    for call in work.calls.values():
-        call()  # warm up
-    rounds: dict[str, list[float]] = {name: [] for name in work.calls}
-    for _ in range(options.rounds):
+    return replace(history, loading_s=round(loaded.seconds, 1))
+
+
+def _measure(options: argparse.Namespace, histories: list[_History]) -> dict[int, dict[str, Any]]:
+    """Measure all sizes in turns, so that what the machine does meanwhile is the same for each."""
+    works: dict[int, _Work] = {}
+    rounds: dict[int, dict[str, list[float]]] = {each.size: defaultdict(list) for each in histories}
+    for _, history in alternating(histories, options.rounds):
+        history.use()
+        work = works.setdefault(history.size, _Work())
         for name, call in work.calls.items():
-            rounds[name].append(median(call() for _ in range(options.times)) * 1000)
+            call()  # warm up
+            took_s = [call() for _ in range(options.times)]
+            rounds[history.size][name].append(median(took_s) * 1000)
+    return {each.size: _figures(each, rounds[each.size]) for each in histories}
+
+
+def _figures(history: _History, rounds: dict[str, list[float]]) -> dict[str, Any]:
+    history.use()
     return {
-        "events": Event.objects.count(),
-        "days": round(days, 3),
-        "loading_s": round(loaded.seconds, 1),
+        "events": history.database.one("SELECT count(*) FROM events_event"),
+        "days": round(history.days, 3),
+        "loading_s": history.loading_s,
         "ms": {name: spread(values, 3) for name, values in rounds.items()},
-        "bytes_per_event": _bytes_per_event(database),
+        "bytes_per_event": _bytes_per_event(history.database),
     }
 
 
