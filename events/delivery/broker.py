@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -116,8 +117,10 @@ class BellBroker(Broker):  # type: ignore[misc]
         self._is_failing = False
 
     def _is_readable(self, bell: Bell) -> bool:
-        if _read(bell[1]) is None:  # a rotated key, a moved class, garbage, no task at all
-            logger.error("An unreadable bell of queue %r is parked.", self.list_key)
+        try:
+            _task_of(bell[1])
+        except Exception:  # a rotated key, a moved class, garbage, no task at all
+            logger.exception("An unreadable bell of queue %r is parked.", self.list_key)
             self.park(bell[1])
             return False
         return True
@@ -274,10 +277,14 @@ def _is_kept(payload: str) -> bool:
 
 
 def _read(payload: str) -> dict[str, Any] | None:
-    """Return the task of a payload, or None where a pusher or a worker would die of it."""
-    try:
-        task: dict[str, Any] = SignedPackage.loads(payload)
-        _ = task["func"], task["kwargs"], tuple(task["args"])
-    except Exception:
-        return None
+    """Return the task of a payload, or None where it has none: dequeue says so, and parks it."""
+    with suppress(Exception):
+        return _task_of(payload)
+    return None
+
+
+def _task_of(payload: str) -> dict[str, Any]:
+    """Return the task of a payload. Raises whatever a pusher or a worker would die of."""
+    task: dict[str, Any] = SignedPackage.loads(payload)
+    _ = task["func"], task["kwargs"], tuple(task["args"])
     return task

@@ -23,7 +23,7 @@ from events.rows import among
 # Nobody waits for these but who wants the same rows; and each chunk passes over the dead entries
 # that those before it have left in the index.
 POSTGRES_CHUNK_SIZE = 2000
-PAUSE_FOR_EACH_S = 0.75  # seconds, for each that a transaction took
+PAUSE_FOR_EACH_S = 0.5  # seconds, for each that a transaction took
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -417,7 +417,7 @@ def test_the_number_of_queries_does_not_grow_with_the_rows(publish: Publish, dra
     assert of_many == of_few
 
 
-@pytest.mark.parametrize(("vendor", "paused_s"), [("postgresql", [1.5]), ("sqlite", [])])
+@pytest.mark.parametrize(("vendor", "paused_s"), [("postgresql", [1.0]), ("sqlite", [])])
 def test_drains_get_turns_between_chunks_on_postgres(
     vendor: str, paused_s: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
