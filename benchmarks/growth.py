@@ -100,17 +100,23 @@ def _load(options: argparse.Namespace, size: int, server_url: str) -> _History:
     """Copy the database that is migrated, and fill the copy."""
     from django.db import connection
 
-    from benchmarks.history.loading import DAYS, load
+    from benchmarks.history.loading import load
 
     connection.close()  # a database is not copied while somebody uses it
     database = Database(create_database(server_url, str(size), template="empty"))
-    days = DAYS if options.denser else DAYS * size / max(options.sizes)
-    shortest = DAYS if options.denser else DAYS * min(options.sizes) / max(options.sizes)
-    history = _History(size=size, days=days, database=database)
+    history = _History(size=size, days=_days(options, size), database=database)
     history.use()
-    loaded = load(events=size, days=days, failing_days=shortest)
+    shortest = _days(options, min(options.sizes))
+    loaded = load(events=size, days=history.days, failing_days=shortest)
     database.tidy()
     return replace(history, loading_s=round(loaded.seconds, 1))
+
+
+def _days(options: argparse.Namespace, size: int) -> float:
+    """Return how far a history of some size goes back."""
+    from benchmarks.history.loading import DAYS
+
+    return DAYS if options.denser else DAYS * size / max(options.sizes)
 
 
 def _measure(options: argparse.Namespace, histories: list[_History]) -> dict[int, dict[str, Any]]:

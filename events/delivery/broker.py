@@ -272,8 +272,8 @@ def periodic_call(payload: str) -> tuple[Any, ...] | None:
 
 def _is_kept(payload: str) -> bool:
     """Tell whether a row stays as it is taken. Not a hint, nor what nobody would ever forget."""
-    call = periodic_call(payload)
-    return _read(payload) is None or (call is not None and len(call) == 1)
+    task = _read(payload)
+    return task is None or (task["func"] == RUN_PERIODIC and len(task["args"]) == 1)
 
 
 def _read(payload: str) -> dict[str, Any] | None:

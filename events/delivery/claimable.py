@@ -90,8 +90,8 @@ def _question(receivers: tuple[Receiver, ...], readable: Hashable) -> tuple[str,
 
 def _with_floors(template: list[Any], floors: Iterable[datetime]) -> list[Any]:
     adapted = map(connection.ops.adapt_datetimefield_value, (BEGINNING, *floors))
-    placeholder = next(adapted)
-    return [next(adapted) if value == placeholder else value for value in template]
+    beginning = next(adapted)
+    return [next(adapted) if value == beginning else value for value in template]
 
 
 def stranded_receivers() -> list[str]:

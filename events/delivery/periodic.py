@@ -24,22 +24,15 @@ def run(name: str) -> None:
     """
     work = doorbell.periodic_work(name)
     try:
-        if work is None:
-            with told().draining():
-                _leave_to_another_release(name)
-        else:
-            _call_watched(work)
-    finally:
-        doorbell.forget_calls(name)
-
-
-def _call_watched(work: doorbell.PeriodicWork) -> None:
-    try:
         with told().draining():
-            _call_in_time(work)
+            if work is None:
+                _leave_to_another_release(name)
+            else:
+                _call_in_time(work)
     finally:
-        # No bell was rung while this call waited in the queue.
-        doorbell.ring(work.queue)
+        if work is not None:  # no bell was rung while this call waited in the queue
+            doorbell.ring(work.queue)
+        doorbell.forget_calls(name)
 
 
 def _leave_to_another_release(name: str) -> None:

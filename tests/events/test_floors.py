@@ -28,7 +28,7 @@ def lasting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(floors, "LOOK_FROM_THE_BEGINNING_EVERY_S", 600.0)
 
 
-def make_due(ago: timedelta) -> None:
+def let_be_due_for(ago: timedelta) -> None:
     """Let what is published be due for so long, as if it had been committed late."""
     Delivery.objects.filter(finished_at__isnull=True).update(due_at=database_now() - ago)
 
@@ -62,7 +62,7 @@ def test_a_floor_holds_for_a_while_only(
 def test_the_question_begins_at_the_floor(publish: Publish, lasting: None) -> None:
     has_due_deliveries("probe")
     publish()
-    make_due(timedelta(minutes=5))
+    let_be_due_for(timedelta(minutes=5))
 
     assert not has_due_deliveries("probe")
 
@@ -71,7 +71,7 @@ def test_the_question_begins_at_the_floor(publish: Publish, lasting: None) -> No
 def test_a_claim_begins_at_the_floor(publish: Publish, lasting: None) -> None:
     has_due_deliveries("probe")
     publish(key="a", number=1)
-    make_due(timedelta(minutes=5))
+    let_be_due_for(timedelta(minutes=5))
     publish(key="b", number=2)
 
     claimed = [*claim("probe", 10), *claim("probe", 10)]
@@ -85,7 +85,7 @@ def test_what_was_committed_some_seconds_late_is_found_at_once(
 ) -> None:
     has_due_deliveries("probe")
     publish()
-    make_due(timedelta(seconds=floors.LOOK_BACK_S / 2))
+    let_be_due_for(timedelta(seconds=floors.LOOK_BACK_S / 2))
 
     assert drain() == LISTENERS
 
@@ -96,7 +96,7 @@ def test_what_was_committed_later_still_is_found_from_the_beginning(
 ) -> None:
     has_due_deliveries("probe")
     publish()
-    make_due(timedelta(minutes=5))
+    let_be_due_for(timedelta(minutes=5))
     monkeypatch.setattr(floors, "_floors", {NAME: (timezone.now(), 0.0)})  # no longer holds
 
     assert drain() == LISTENERS
@@ -106,7 +106,7 @@ def test_what_is_due_for_long_is_found_while_more_comes(
     publish: Publish, drain: Drain, lasting: None
 ) -> None:
     publish(key="a")
-    make_due(timedelta(hours=1))
+    let_be_due_for(timedelta(hours=1))
     assert has_due_deliveries("probe")
     publish(key="b")
 
@@ -117,7 +117,7 @@ def test_what_is_due_for_long_is_found_while_more_comes(
 def test_sqlite_has_no_floors(publish: Publish, lasting: None) -> None:
     has_due_deliveries("probe")
     publish()
-    make_due(timedelta(days=1))
+    let_be_due_for(timedelta(days=1))
 
     assert connection.vendor == "sqlite"
     assert has_due_deliveries("probe")

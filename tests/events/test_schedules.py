@@ -21,7 +21,7 @@ from django_q.worker import worker
 from events import queue
 from events.delivery import periodic
 from events.delivery.broker import DatabaseBellBroker, plan_due_calls
-from tests.events.test_broker import bell
+from tests.events.test_broker import bell, call
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -208,9 +208,8 @@ def worker_of(work_name: str) -> dict[str, Any]:
 
 def taken(name: str) -> None:
     """Let a pusher have taken a call of work."""
-    task = {"id": "1", "func": queue.RUN_PERIODIC, "args": (name,), "kwargs": {}}
     with closing(DatabaseBellBroker(list_key="probe")) as broker:
-        broker.enqueue(SignedPackage.dumps(task))
+        broker.enqueue(call(name))
         broker.take_bells()
 
 
