@@ -21,6 +21,7 @@ class DurablePostgres(postgres.Postgres):
         "full_page_writes": "on",
         "shared_buffers": "512MB",
         "max_wal_size": "4GB",
+        "random_page_cost": "1.1",  # a disk without a head to move, as docs/deploying.md has it
         "shared_preload_libraries": "pg_stat_statements",
         "track_commit_timestamp": "on",
     }

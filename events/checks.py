@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
 from events.delivery.claim import LEASE_S
-from events.delivery.claimable import stranded_receivers
+from events.delivery.claimable import open_receivers, stranded
 from events.delivery.drain import BEGIN_WITHIN_S, DRAIN_BUDGET_S, LINGER_S
 from events.queue import all_periodic_work
 from events.receivers import all_queues, all_receivers
@@ -68,7 +68,7 @@ def check_open_deliveries(
             hint="Keep it under its old name (`name=`), or deliver or skip them first.",
             id="events.E004",
         )
-        for name in stranded_receivers()
+        for name in stranded(open_receivers())
     ]
 
 

@@ -6,11 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import uuid4
 
 from benchmarks.deliveries.contest import Database, per_second, wait_for, wait_until_idle
 from benchmarks.served import percentiles_ms, worker
+
+if TYPE_CHECKING:
+    from accounts.signals import UserRegistered
 
 INVITERS_SHARE = 5  # so many are invited by each, where they are not all by one
 CHUNK = 1000
@@ -187,9 +190,15 @@ class Real(Usher):
         let_go(others)
 
     def _publish_chunk(self, kind: str, count: int) -> None:
+        from accounts.signals import user_registered
+
+        user_registered.publish_many(self.newcomers(count))
+
+    def newcomers(self, count: int) -> list["UserRegistered"]:
+        """Make accounts, those of their inviters too; return what is to be published of them."""
         from django.contrib.auth import get_user_model
 
-        from accounts.signals import UserRegistered, user_registered
+        from accounts.signals import UserRegistered
 
         user: Any = get_user_model()
         addresses = [f"{uuid4().hex}@example.com" for _ in range(count + self._inviters(count))]
@@ -199,10 +208,10 @@ class Real(Usher):
             for address in addresses
         )
         inviters, newcomers = people[count:], people[:count]
-        user_registered.publish_many(
+        return [
             UserRegistered(user_id=person.pk, inviter_id=inviters[n % len(inviters)].pk)
             for n, person in enumerate(newcomers)
-        )
+        ]
 
     def _inviters(self, count: int) -> int:
         return 1 if self.one_inviter else max(1, count // INVITERS_SHARE)

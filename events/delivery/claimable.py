@@ -94,11 +94,15 @@ def _with_floors(template: list[Any], floors: Iterable[datetime]) -> list[Any]:
     return [next(adapted) if value == beginning else value for value in template]
 
 
-def stranded_receivers() -> list[str]:
-    """Return the receivers that have open deliveries but that this release does not know."""
-    known = [receiver.name for receiver in all_receivers()]
-    stranded = Delivery.objects.filter(finished_at__isnull=True).exclude(receiver__in=known)
-    return list(stranded.order_by().values_list("receiver", flat=True).distinct())
+def open_receivers() -> set[tuple[str, str]]:
+    """Return each receiver that has open deliveries, with each queue that some of them stand in."""
+    open_ones = Delivery.objects.filter(finished_at__isnull=True)
+    return set(open_ones.order_by().values_list("receiver", "queue").distinct())
+
+
+def stranded(open_ones: Iterable[tuple[str, str]]) -> list[str]:
+    """Return those receivers, of `open_receivers`, that this release does not know."""
+    return sorted({name for name, _ in open_ones} - {each.name for each in all_receivers()})
 
 
 def known_types() -> Q:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from django.db import DatabaseError, connection
@@ -13,7 +13,7 @@ from events.delivery import leases, settle
 from events.delivery.availability import availability
 from events.delivery.chores import Chores
 from events.delivery.claim import earlier_in_lane
-from events.delivery.claimable import due_queues, stranded_receivers
+from events.delivery.claimable import due_queues, open_receivers, stranded
 from events.delivery.clock import ClockWatch, database_now
 from events.delivery.completion import Completion
 from events.delivery.forked import Stamp
@@ -119,8 +119,9 @@ def take_stock() -> None:
 
 def look_through_open_deliveries() -> None:
     """See to what another release has left behind. Done as `take_stock`, but seldom."""
-    move_to_declared_queues()
-    report_stranded()
+    open_ones = open_receivers()
+    move_to_declared_queues(open_ones)
+    report_stranded(open_ones)
 
 
 def record_receivers() -> None:
@@ -145,24 +146,25 @@ def _record_types(state: ReceiverState, types: set[str]) -> None:
         state.save(update_fields=["types_seen"])
 
 
-def move_to_declared_queues() -> int:
+def move_to_declared_queues(open_ones: Iterable[tuple[str, str]]) -> int:
     """Move open deliveries of a receiver that another release served in another queue.
 
     Claims go by receiver: what is not moved yet only names the wrong queue in lists.
     """
-    open_ones = Delivery.objects.filter(finished_at__isnull=True)
     declared = {receiver.name: receiver.queue for receiver in all_receivers()}
     moved = 0
-    for name, queue in open_ones.order_by().values_list("receiver", "queue").distinct():
+    for name, queue in open_ones:
         if declared.get(name, queue) != queue:
-            elsewhere = open_ones.filter(receiver=name, queue=queue)
+            elsewhere = Delivery.objects.filter(
+                receiver=name, queue=queue, finished_at__isnull=True
+            )
             moved += elsewhere.exclude(state=DeliveryState.RUNNING).update(queue=declared[name])
     return moved
 
 
-def report_stranded() -> None:
+def report_stranded(open_ones: Iterable[tuple[str, str]]) -> None:
     """Log the open deliveries of receivers that this release does not know."""
-    for name in stranded_receivers():
+    for name in stranded(open_ones):
         logger.error(
             "The receiver %r has open deliveries, but this release does not know it. "
             "See `manage.py check --database default`.",

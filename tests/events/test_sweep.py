@@ -4,7 +4,9 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
+from pytest_django import DjangoAssertNumQueries
 
 from events.delivery import sweep
 from events.models import Delivery, DeliveryState
@@ -50,3 +52,27 @@ def test_what_is_open_is_looked_through_at_the_start_and_then_seldom(
         sweeper._sweep()
 
     assert looks == [0, 3]
+
+
+def test_what_is_open_is_read_once_however_many_receivers_and_queues_it_has(
+    publish: Publish, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    publish(2)
+    Delivery.objects.filter(receiver="probe.record").update(receiver="probe.forgotten")
+    Delivery.objects.filter(receiver="probe.record_batch").update(queue="abandoned")
+
+    with django_assert_num_queries(2):  # the look, and what is moved
+        sweep.look_through_open_deliveries()
+
+    assert not Delivery.objects.filter(queue="abandoned").exists()
+
+
+def test_on_postgresql_deliveries_are_vacuumed_long_before_a_fifth_of_history_is_dead() -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("keeps no dead rows")
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT reloptions FROM pg_class WHERE relname = 'events_delivery'")
+        (options,) = cursor.fetchone()
+
+    assert options == ["autovacuum_vacuum_scale_factor=0.02"]
