@@ -78,6 +78,9 @@ def _options() -> argparse.Namespace:
     return made.parse_args()
 
 
+_connections: dict[int, Any] = {}  # kept: to connect anew would be measured too
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _History:
     """A database of its own with so many events, of so many days."""
@@ -92,11 +95,14 @@ class _History:
 
     def use(self) -> None:
         """Let this process use the database, and those that it starts."""
-        from django.db import connection
+        from django.db import connections
 
-        connection.close()
         os.environ["DATABASE_URL"] = self.database.url
-        connection.settings_dict["NAME"] = str(self.size)
+        connections.settings["default"]["NAME"] = str(self.size)  # of what other threads open
+        if self.size not in _connections:
+            _connections[self.size] = connections.create_connection("default")
+            _connections[self.size].settings_dict = {**connections.settings["default"]}
+        connections["default"] = _connections[self.size]
 
 
 def _load(options: argparse.Namespace, size: int, server_url: str) -> _History:
@@ -123,28 +129,18 @@ def _days(options: argparse.Namespace, size: int) -> float:
 
 
 def _measure(options: argparse.Namespace, histories: list[_History]) -> dict[int, dict[str, Any]]:
-    """Measure the same of one size right after the other: a machine is not as fast all the time."""
-    turns = [_Turn(name, history) for name in _Work.names for history in histories]
+    """Measure all sizes in turns, call by call: a machine is not as fast from second to second."""
     works = _works(histories)
     rounds: dict[int, dict[str, list[float]]] = {each.size: defaultdict(list) for each in histories}
-    for _, turn in alternating(turns, options.rounds):
-        turn.history.use()
-        call = works[turn.history.size].calls[turn.name]
-        call()  # warm up
-        took_s = [call() for _ in range(options.times * MORE_TIMES.get(turn.name, 1))]
-        rounds[turn.history.size][turn.name].append(median(took_s) * 1000)
+    for _, name in alternating(_Work.names, options.rounds):
+        took_s: dict[int, list[float]] = {each.size: [] for each in histories}
+        for time_ in range(1 + options.times * MORE_TIMES.get(name, 1)):
+            for history in histories if time_ % 2 else reversed(histories):
+                history.use()
+                took_s[history.size].append(works[history.size].calls[name]())
+        for size, each_s in took_s.items():
+            rounds[size][name].append(median(each_s[1:]) * 1000)  # the first warms up
     return {each.size: _figures(each, rounds[each.size]) for each in histories}
-
-
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """What is measured next, and beside how much history."""
-
-    name: str
-    history: _History
-
-    def __str__(self) -> str:
-        return f"{self.name}, {self.history}"
 
 
 def _works(histories: list[_History]) -> dict[int, "_Work"]:
