@@ -58,6 +58,21 @@ RUNS = (
         has_peers=True,
     ),
     Run(
+        "deliveries_of_real_receivers",
+        "deliveries",
+        full="--modes backlog --only usher_newcomer_coupon usher_newcomer_coupon_and_projection"
+        " usher_inviter_reward usher_inviter_reward_and_projection"
+        " usher_inviter_reward_same_inviter usher_inviter_reward_same_inviter_and_projection",
+        reduced=None,
+    ),
+    Run(
+        "deliveries_live",
+        "deliveries",
+        full="--modes live",
+        reduced=None,
+        has_peers=True,
+    ),
+    Run(
         "deliveries_sqlite",
         "deliveries",
         full="--database sqlite --processes 1 --kinds coupon --modes backlog",
