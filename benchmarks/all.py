@@ -43,9 +43,11 @@ RUNS = (
         "signup_four_ways",
         reduced="--rounds 1 --seconds 3 --services healthy slow_2s failing down",
     ),
-    Run(
+    Run(  # what the runs below leave out
         "deliveries",
         "deliveries",
+        full="--modes backlog --only usher statement django_q_orm django_q_redis celery dramatiq"
+        " procrastinate domain_events",
         reduced="--rounds 1 --events 5000 --peer-events 500 --modes backlog --kinds coupon",
         has_peers=True,
     ),
