@@ -108,7 +108,7 @@ messages: $(VENV)/.requirements ## bring the Chinese catalogue in line with the 
 
 # What Usher is compared with has an environment of its own: neither tests nor CI need it.
 PEERS := .venv-peers
-bench: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure a reduced set, in some 20 minutes; prints JSON
+bench: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure a reduced set, in some 15 minutes; prints JSON
 	$(BIN)/python -m benchmarks.all --peers-python $(PEERS)/bin/python
 
 bench-full: $(VENV)/.requirements-dev $(PEERS)/.requirements ## measure everything, for hours, and write docs/benchmarks.md (SKIP="growth …", ONLY=)
