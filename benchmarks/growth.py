@@ -24,7 +24,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from statistics import median
@@ -78,11 +78,6 @@ def _options() -> argparse.Namespace:
     return made.parse_args()
 
 
-# By size. Kept: to connect anew, and to search from the beginning, would be measured too.
-_connections: dict[int, Any] = {}
-_floors: dict[int, dict[str, Any]] = {}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _History:
     """A database of its own with so many events, of so many days."""
@@ -90,6 +85,9 @@ class _History:
     size: int
     days: float
     database: Database
+    # Kept: to connect anew, and to search from the beginning, would be measured too.
+    connection: Any
+    floors: dict[str, Any] = field(default_factory=dict)
     loading_s: float = 0
 
     def __str__(self) -> str:
@@ -103,12 +101,8 @@ class _History:
 
         os.environ["DATABASE_URL"] = self.database.url
         connections.settings["default"]["NAME"] = str(self.size)  # of what other threads open
-        if self.size not in _connections:
-            _connections[self.size] = connections.create_connection("default")
-            _connections[self.size].settings_dict = {**connections.settings["default"]}
-        connections["default"] = _connections[self.size]
-        # Hints of one database are none of another's.
-        floors._floors = _floors.setdefault(self.size, {})
+        connections["default"] = self.connection
+        floors._floors = self.floors  # hints of one database are none of another's
 
 
 def _load(options: argparse.Namespace, size: int, server_url: str) -> _History:
@@ -119,12 +113,23 @@ def _load(options: argparse.Namespace, size: int, server_url: str) -> _History:
 
     connection.close()  # a database is not copied while somebody uses it
     database = Database(create_database(server_url, str(size), template="empty"))
-    history = _History(size=size, days=_days(options, size), database=database)
+    days, shortest = _days(options, size), _days(options, min(options.sizes))
+    history = _History(
+        size=size, days=days, database=database, connection=_connection_to(str(size))
+    )
     history.use()
-    shortest = _days(options, min(options.sizes))
-    loaded = load(events=size, days=history.days, failing_days=shortest)
+    loaded = load(events=size, days=days, failing_days=shortest)
     database.tidy()
     return replace(history, loading_s=round(loaded.seconds, 1))
+
+
+def _connection_to(name: str) -> Any:
+    """Return what Django takes for a connection, to another database of the same server."""
+    from django.db import connections
+
+    made = connections.create_connection("default")
+    made.settings_dict = {**connections.settings["default"], "NAME": name}
+    return made
 
 
 def _days(options: argparse.Namespace, size: int) -> float:
@@ -140,8 +145,8 @@ def _measure(options: argparse.Namespace, histories: list[_History]) -> dict[int
     rounds: dict[int, dict[str, list[float]]] = {each.size: defaultdict(list) for each in histories}
     for _, name in alternating(_Work.names, options.rounds):
         took_s: dict[int, list[float]] = {each.size: [] for each in histories}
-        for time_ in range(1 + options.times * MORE_TIMES.get(name, 1)):
-            for history in histories if time_ % 2 else reversed(histories):
+        for turn in range(1 + options.times * MORE_TIMES.get(name, 1)):
+            for history in histories if turn % 2 else reversed(histories):
                 history.use()
                 took_s[history.size].append(works[history.size].calls[name]())
         for size, each_s in took_s.items():

@@ -146,20 +146,18 @@ def _record_types(state: ReceiverState, types: set[str]) -> None:
         state.save(update_fields=["types_seen"])
 
 
-def move_to_declared_queues(open_ones: Iterable[tuple[str, str]]) -> int:
+def move_to_declared_queues(open_ones: Iterable[tuple[str, str]]) -> None:
     """Move open deliveries of a receiver that another release served in another queue.
 
     Claims go by receiver: what is not moved yet only names the wrong queue in lists.
     """
     declared = {receiver.name: receiver.queue for receiver in all_receivers()}
-    moved = 0
     for name, queue in open_ones:
         if declared.get(name, queue) != queue:
             elsewhere = Delivery.objects.filter(
                 receiver=name, queue=queue, finished_at__isnull=True
             )
-            moved += elsewhere.exclude(state=DeliveryState.RUNNING).update(queue=declared[name])
-    return moved
+            elsewhere.exclude(state=DeliveryState.RUNNING).update(queue=declared[name])
 
 
 def report_stranded(open_ones: Iterable[tuple[str, str]]) -> None:
