@@ -51,7 +51,13 @@ class Wallet:
 
 
 def wallet_of(user: User) -> Wallet:
-    """Return a person's wallet as it is now."""
+    """Return a person's wallet as it is now.
+
+    What is on its way is asked first: what arrives meanwhile is then in the wallet as well, where
+    it would be neither if it were asked last.
+    """
+    coupon_underway = _underway([user.registered_at] if is_undecided(user.pk) else [])
+    rewards_underway = _underway(_undecided_referrals(user))
     return Wallet(
         coupons=coupons_of(user.pk),
         points=summary_of(user.pk),
@@ -61,8 +67,8 @@ def wallet_of(user: User) -> Wallet:
             describe(referral)
             for referral in referrals_by(user.pk).order_by("-invitee")[:INVITED_SHOWN]
         ],
-        coupon_underway=_underway([user.registered_at] if is_undecided(user.pk) else []),
-        rewards_underway=_underway(_undecided_referrals(user)),
+        coupon_underway=coupon_underway,
+        rewards_underway=rewards_underway,
     )
 
 

@@ -1,6 +1,9 @@
 """The wallet shows what is there, and says what is still on its way."""
 
+import itertools
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LATE = "longer than usual"
 PASSWORD = "a long enough one"
+QUESTIONS = 20  # at most, that a wallet asks the database
 ID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
@@ -95,6 +99,43 @@ def test_points_that_are_on_their_way_and_then_there(drain: Drain) -> None:
     assert "on their way" not in after
     assert "data-look-after" not in after
     assert "1,250" in after
+
+
+@pytest.mark.parametrize("question", range(QUESTIONS))
+def test_what_arrives_while_a_wallet_is_read_is_in_it_or_on_its_way(
+    question: int, drain: Drain
+) -> None:
+    """Otherwise the page says that there is nothing, and without JavaScript has no way on."""
+    make_campaign()
+    RewardRule.objects.create(version=1, points=1250)
+    inviter = register("mei@example.com")
+    register("friend@example.com", inviter)
+
+    with acting_after(question, drain):
+        seen = wallet.wallet_of(inviter)
+
+    assert seen.coupons or seen.coupon_underway
+    assert seen.points.balance == 1250 or seen.rewards_underway
+
+
+@contextmanager
+def acting_after(question: int, act: Callable[[], object]) -> Iterator[None]:
+    """Do something as soon as the database has answered a question, by its number from 0."""
+    answered = itertools.count()
+    acting = False
+
+    def ask(execute: Callable[..., Any], *asked: Any) -> Any:
+        nonlocal acting
+        answer = execute(*asked)
+        if not acting and next(answered) == question:
+            acting = True
+            act()
+            acting = False
+        return answer
+
+    with connection.execute_wrapper(ask):
+        yield
+    assert next(answered) <= QUESTIONS, "there are questions that this test does not try"
 
 
 @pytest.mark.parametrize(
