@@ -10,7 +10,8 @@ go back ninety days: then a larger history has more in each minute, and more tha
 Measured in this process, medians of rounds: to sign up (without the password's hash), to publish
 a newcomer's event, to claim a hundred deliveries, to drain a hundred (each), a sweep as it is every
 second and one that does everything it ever does, `explain` of a person, the status of all
-receivers, and pages that staff look at. Sizes are compared within each round. Then, of the largest, `prune_events`: alone, and beside drains, whose p95 it must not harm.
+receivers, and pages that staff look at. Sizes are compared within each round. Then, of the largest,
+`prune_events`: alone, and beside drains, whose p95 it must not harm.
 And the size of tables and indexes for each event.
 """
 

@@ -83,7 +83,7 @@ def test_growth_compares_sizes() -> None:
     document = run("growth", "--rounds=1", "--times=1", "--sizes", "300", "600")
 
     assert document["sizes"].keys() == {"300", "600"}
-    assert "claim_100_largest_against_smallest" in document["judgement"]
+    assert "claim_100_beside_600" in document["judgement"]
     assert document["prune"]["alone"]["rows_per_s"] > 0
 
 
