@@ -5,7 +5,7 @@ And the clock: work that is not owed to an event, but due every so many minutes.
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -32,16 +32,16 @@ _collected: ContextVar[set[str] | None] = ContextVar("collected_rings", default=
 _quiet_until = 0.0  # monotonic; per process, for all its threads and queues: one broker serves all
 
 
-def ring(queue: str) -> None:
-    """Ring a queue's bell, unless one already waits unclaimed. Never raises.
+def ring(*queues: str) -> None:
+    """Ring bells, all at once, but those of queues where one waits unclaimed. Never raises.
 
     A bell that cannot be rung costs nobody anything but time: the sweep rings again each second.
     """
     collected = _collected.get()
     if collected is not None:
-        collected.add(queue)
-    elif time.monotonic() >= _quiet_until:
-        _ring_now(queue)
+        collected.update(queues)
+    elif queues and time.monotonic() >= _quiet_until:
+        _ring_now(queues)
 
 
 @contextmanager
@@ -56,25 +56,44 @@ def rings_collected(but: set[str]) -> Iterator[None]:
         yield
     finally:
         _collected.reset(token)
-        for queue in sorted(queues - but):
-            but.add(queue)
-            ring(queue)
+        new = queues - but
+        but |= new
+        ring(*sorted(new))
 
 
-def _ring_now(queue: str) -> None:
+def _ring_now(queues: Sequence[str]) -> None:
     global _quiet_until
     try:
-        # The broker enqueues only where no bell waits; no result row is kept.
-        async_task(DRAIN, queue, cluster=queue, broker=_broker(queue), task_name=f"drain {queue}")
+        # Together: in the database each would be a commit of its own, which waits for the disk.
+        bells = {_broker(queue).list_key: _bell(queue) for queue in queues}
+        _broker(queues[0]).ring(bells)
     except Exception:
         # A broker that refuses or hangs must not slow every commit that follows.
         _quiet_until = time.monotonic() + QUIET_AFTER_FAILURE_S
         logger.warning(
-            "The bell of queue %r could not be rung; quiet for %g s, then the sweep rings.",
-            queue,
+            "The bells of %s could not be rung; quiet for %g s, then the sweep rings.",
+            ", ".join(queues),
             QUIET_AFTER_FAILURE_S,
             exc_info=True,
         )
+
+
+def _bell(queue: str) -> str:
+    """Return the payload of a queue's bell: a task of django-q2's, of which no result is kept."""
+    tray = _Tray(queue)
+    async_task(DRAIN, queue, cluster=queue, broker=tray, task_name=f"drain {queue}")
+    return tray.payload
+
+
+@dataclass(slots=True)
+class _Tray:
+    """Stands for a broker: keeps what it is to enqueue."""
+
+    list_key: str
+    payload: str = ""
+
+    def enqueue(self, payload: str) -> None:
+        self.payload = payload
 
 
 @cache

@@ -10,8 +10,9 @@ they cannot read. Both would be lost bells; the sweep would mend it, but late.
 
 import logging
 import multiprocessing
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -29,7 +30,7 @@ from django_q.signing import SignedPackage
 from events.delivery.progress import told
 from events.delivery.wakeup import Sleeper, wake
 from events.queue import RUN_PERIODIC
-from events.rows import IN_SECONDS, NOW
+from events.rows import IN_SECONDS, NOW, rows_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,10 @@ class BellBroker(Broker):  # type: ignore[misc]
             told().taken()
         return readable or None
 
+    def ring(self, bells: Mapping[str, str]) -> None:
+        """Enqueue bells, by their brokers' `list_key`, but where one waits. Any of them does it."""
+        raise NotImplementedError
+
     def forget_calls(self, name: str) -> None:
         """Forget the calls of periodic work that were taken: it is done, or was tried."""
 
@@ -144,23 +149,37 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return OrmQ.objects.using(Conf.ORM)
 
     def enqueue(self, task: str) -> None:
-        """Add a bell unless one waits unclaimed, and wake the cluster: one statement.
+        """Add a bell unless one waits unclaimed; a call of periodic work, unless one of the same.
 
-        A call of periodic work is added unless one of the same work waits. That is looked at
-        before, by the scheduler, which holds the lock of the work's schedule.
+        For calls that is looked at before, by the scheduler, which holds the lock of the work's
+        schedule.
         """
         call = periodic_call(task)
-        if call and call in map(periodic_call, self._unclaimed()):
-            return
+        if call is None:
+            self.ring({self.list_key: task})
+        elif call not in map(periodic_call, self._unclaimed()):
+            self._insert({self.list_key: task})
+
+    def ring(self, bells: Mapping[str, str]) -> None:
+        """Add bells but where one waits unclaimed, and wake the clusters: one statement."""
+        self._insert(
+            bells,
+            "WHERE NOT EXISTS (SELECT 1 FROM django_q_ormq AS waiting "  # noqa: S608
+            f"WHERE waiting.key = bell.key AND waiting.lock <= {self._now})",
+        )
+
+    def _insert(self, payloads: Mapping[str, str], where: str = "WHERE true") -> None:
+        rows, parameters = rows_of(("text", [*payloads]), ("text", [*payloads.values()]))
         with connections[Conf.ORM].cursor() as cursor:
             cursor.execute(
-                f"INSERT INTO django_q_ormq (key, payload, lock) SELECT %s, %s, {self._now} "  # noqa: S608
-                "WHERE %s OR NOT EXISTS (SELECT 1 FROM django_q_ormq "
-                f"WHERE key = %s AND lock <= {self._now})" + self._notify(),
-                [self.list_key, task, call is not None, self.list_key],
+                f"WITH bell (key, payload) AS ({rows}) "  # noqa: S608
+                "INSERT INTO django_q_ormq (key, payload, lock) "
+                f"SELECT key, payload, {self._now} FROM bell {where}" + self._notify(),
+                parameters,
             )
         if not self._on_postgres:
-            wake(self.list_key)
+            for key in payloads:
+                wake(key)
 
     def take_bells(self) -> list[Bell]:
         """Take a bell, or a call with a lock that outlives it; or wait to be woken."""
@@ -249,11 +268,12 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return listening
 
     def _notify(self) -> str:
-        return f" RETURNING pg_notify('{self._channel}', '')" if self._on_postgres else ""
+        channel = "'bell_' || regexp_replace(key, '[^a-zA-Z0-9]', '_', 'g')"
+        return f" RETURNING pg_notify({channel}, '')" if self._on_postgres else ""
 
     @property
     def _channel(self) -> str:
-        return "bell_" + "".join(c if c.isalnum() else "_" for c in str(self.list_key))
+        return "bell_" + re.sub("[^a-zA-Z0-9]", "_", str(self.list_key))
 
     @property
     def _now(self) -> str:

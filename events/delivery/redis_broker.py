@@ -1,5 +1,6 @@
 """django-q2's Redis broker, made to carry bells. Imported only where it is chosen."""
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -23,7 +24,11 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
     A call of periodic work that it loses is not made up for: the next one comes at its time.
     """
 
-    _RING = "if redis.call('llen', KEYS[1]) == 0 then redis.call('rpush', KEYS[1], ARGV[1]) end"
+    _RING = """
+        for number, key in ipairs(KEYS) do
+            if redis.call('llen', key) == 0 then redis.call('rpush', key, ARGV[number]) end
+        end
+    """
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> "redis.Redis":
@@ -34,9 +39,13 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
         """Add a bell unless one waits; a call of periodic work, unless one of the same does."""
         call = periodic_call(task)
         if call is None:
-            self.connection.eval(self._RING, 1, self.list_key, task)
+            self.ring({self.list_key: task})
         elif call not in map(periodic_call, self._waiting()):
             self.connection.rpush(self.list_key, task)
+
+    def ring(self, bells: Mapping[str, str]) -> None:
+        """Add bells but where one waits: one command."""
+        self.connection.eval(self._RING, len(bells), *bells, *bells.values())
 
     def take_bells(self) -> list[Bell]:
         """Take a bell, or wait for one."""

@@ -93,8 +93,7 @@ def sweep() -> None:
 
 def ring_due_queues() -> None:
     """Ring every queue that has claimable work (a bell that already waits is enough)."""
-    for queue in due_queues():
-        doorbell.ring(queue)
+    doorbell.ring(*due_queues())
 
 
 def wake_unblocked() -> int:

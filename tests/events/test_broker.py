@@ -1,5 +1,6 @@
 """The brokers carry bells: one at a time, never lost in silence, never raising into the pusher."""
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from events.delivery.broker import DatabaseBellBroker
 from events.delivery.redis_broker import RedisBellBroker
 from events.delivery.wakeup import Sleeper, wake
 from tests.parallel import run_at_once
+
+ARRIVES_WITHIN_S = 20  # a hang, not a target
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,9 +58,9 @@ def broker(request: pytest.FixtureRequest) -> Any:
     return request.getfixturevalue(request.param)
 
 
-def bell() -> str:
+def bell(id: str = "1") -> str:
     """Return a payload as django-q2 makes it."""
-    task = {"id": "1", "func": queue.DRAIN, "args": ("probe",), "kwargs": {}}
+    task = {"id": id, "func": queue.DRAIN, "args": ("probe",), "kwargs": {}}
     signed: str = SignedPackage.dumps(task)
     return signed
 
@@ -87,6 +90,37 @@ def test_at_most_one_bell_waits(broker: Any) -> None:
 
     assert len(take(broker)) == 1
     assert take(broker) == []
+
+
+def test_of_bells_rung_together_those_are_added_where_none_waits(broker: Any) -> None:
+    kind, name = type(broker), str(uuid4())
+    with closing(kind(list_key=f"{name}-1")) as one, closing(kind(list_key=f"{name}-2")) as two:
+        one.enqueue(bell(id="first"))
+
+        broker.ring({each.list_key: bell(id="together") for each in (one, two)})
+
+        assert list(map(task_ids, (one, two))) == [["first"], ["together"]]
+
+
+def task_ids(broker: Any) -> list[str]:
+    """Take all that waits; return the ids of its tasks."""
+    taken = itertools.takewhile(bool, (take(broker) for _ in itertools.count()))
+    return [SignedPackage.loads(payload)["id"] for bells in taken for _, payload in bells]
+
+
+@pytest.mark.database("postgres")
+def test_a_bell_that_another_broker_rings_wakes_who_listens(impatient: None) -> None:
+    with (
+        closing(DatabaseBellBroker(list_key="night-mails")) as one,
+        closing(DatabaseBellBroker(list_key="probe")) as other,
+    ):
+        one.dequeue()  # begins to listen
+        assert one._listening is not None
+
+        other.ring({"night-mails": bell()})
+
+        heard = list(one._listening.notifies(timeout=ARRIVES_WITHIN_S, stop_after=1))
+        assert [each.channel for each in heard] == ["bell_night_mails"]
 
 
 def test_a_bell_rung_while_another_is_being_answered_waits_for_its_turn(broker: Any) -> None:

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the queues whose bells were rung, instead of ringing them."""
     bells: list[str] = []
-    monkeypatch.setattr(queue, "_ring_now", bells.append)
+    monkeypatch.setattr(queue, "_ring_now", bells.extend)
     monkeypatch.setattr(queue, "_quiet_until", 0.0)  # another test's broker may have failed
     return bells
 
@@ -131,12 +131,29 @@ def test_publishing_costs_two_statements_whatever_the_number_of_receivers(
     assert Delivery.objects.count() == 4 + extra_receivers
 
 
-def test_ringing_costs_at_most_two_statements_per_queue() -> None:
+def test_the_bells_of_all_queues_are_one_statement_whether_they_wait_already_or_not() -> None:
     for _ in range(2):
         with CaptureQueriesContext(connection) as queries:
-            queue.ring("probe")
+            queue.ring("outside", "probe")
 
-        assert len(queries) <= 2
+        assert len(queries) == 1
+    assert queue.waiting_bells() == {"outside": 1, "probe": 1}
+
+
+def test_after_the_commit_the_bells_of_all_queues_are_one_statement() -> None:
+    with CaptureQueriesContext(connection) as queries, transaction.atomic():
+        happened.publish(Happened(key="a", number=1))
+
+    committed = [query["sql"] for query in queries].index("COMMIT")
+    assert len(queries) - committed == 2
+    assert queue.waiting_bells() == {"outside": 1, "probe": 1}
+
+
+def test_ringing_nothing_asks_nothing() -> None:
+    with CaptureQueriesContext(connection) as queries:
+        queue.ring()
+
+    assert len(queries) == 0
 
 
 def test_events_of_one_request_share_its_correlation_id() -> None:

@@ -311,9 +311,10 @@ def bells() -> Problems:
     """Listen to the bells of a publication: each queue's rings, when its rows can be seen."""
     seen: dict[str, int] = {}
 
-    def listen(queue: str) -> None:
-        due = Delivery.objects.filter(queue=queue)
-        [seen[queue]] = run_at_once([due.count])  # on a connection of its own
+    def listen(queues: Sequence[str]) -> None:
+        for queue in queues:
+            due = Delivery.objects.filter(queue=queue)
+            [seen[queue]] = run_at_once([due.count])  # on a connection of its own
 
     with mock.patch.object(doorbell, "_ring_now", listen):
         publish(1)

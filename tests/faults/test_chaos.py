@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import pytest
@@ -16,34 +17,54 @@ from tests.processes import ROOT
 
 pytestmark = [pytest.mark.faults]
 
-KILLS, REGISTRATIONS = 50, 1000
 TIMEOUT_S = 900  # for a machine with much else to do
-BROKERS = {"sqlite": ["orm"], "postgres": ["orm", "redis"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A set-up, and how much happens to it."""
+
+    database: str
+    broker: str
+    kills: int = 50
+    registrations: int = 1000
+
+    def __str__(self) -> str:
+        return f"{self.database}-{self.broker}"
+
+
+RUNS = [
+    Run("sqlite", "orm"),
+    Run("postgres", "redis"),
+    # Its database and its broker are each tried above; this is for what they do together.
+    Run("postgres", "orm", kills=20, registrations=400),
+]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run on this pass's database, with every broker it can have."""
     database = metafunc.config.getoption("database")
-    metafunc.parametrize(("database", "broker"), [(database, b) for b in BROKERS[database]])
+    runs = [run for run in RUNS if run.database == database]
+    metafunc.parametrize("run", runs, ids=str)
 
 
 def test_nothing_is_lost_doubled_or_stuck_while_everything_is_killed(
-    database: str, broker: str, pytestconfig: pytest.Config
+    run: Run, pytestconfig: pytest.Config
 ) -> None:
     seed = pytestconfig.getoption("randomly_seed")
 
-    result = soak("--database", database, "--broker", broker, "--seed", str(seed))
+    result = soak(run, seed)
 
     assert result["sound"], json.dumps(result, indent=2)
-    assert result["kills"] >= KILLS
-    assert result["registrations"] >= REGISTRATIONS
+    assert result["kills"] >= run.kills
+    assert result["registrations"] >= run.registrations
 
 
-def soak(*arguments: str) -> dict[str, Any]:
+def soak(run: Run, seed: int) -> dict[str, Any]:
     """Run the command; return its result."""
-    size = ["--kills", str(KILLS), "--registrations", str(REGISTRATIONS)]
+    options = [f"--{name}={value}" for name, value in {**asdict(run), "seed": seed}.items()]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.soak", *size, *arguments],
+        [sys.executable, "-m", "tests.faults.soak", *options],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         start_new_session=True,
