@@ -11,13 +11,15 @@ Measured in this process, medians of rounds: to sign up (without the password's 
 a newcomer's event, to claim a hundred deliveries, to drain a hundred (each), a sweep as it is every
 second and one that does everything it ever does, `explain` of a person, the status of all
 receivers, and pages that staff look at. Sizes are compared within each round. Then, of the largest,
-`prune_events`: alone, and beside drains, whose p95 it must not harm.
-And the size of tables and indexes for each event.
+`prune_events`: alone, and beside drains, whose p95 it must not harm. They run beside it and while
+it is stopped, by turns: both are of the same minutes. And the size of tables and indexes for each
+event.
 """
 
 import argparse
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,6 +45,7 @@ HARM = 1.2
 MORE_TIMES = {"sign_up": 10, "publish": 10, "sweep": 5}  # a few ms each: one says little
 PAGES = ("/admin/", "/admin/events/delivery/", "/admin/events/event/", "/metrics")
 # A tenth of what ten million events leave is two million rows.
+IN_TURN = 10  # drains beside a prune, and as many while it is stopped
 PRUNED_SHARES = (0.1, 0.2)  # of finished deliveries: first alone, then beside drains
 
 
@@ -318,21 +321,32 @@ def _bytes_per_event(database: Database) -> dict[str, Any]:
 
 
 def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
-    """Drain without a prune; prune a tenth alone, and another beside drains."""
+    """Prune a tenth alone, and another beside drains."""
     work = _Work()
     first, second = (_moment(database, share) for share in PRUNED_SHARES)
-    without = [BATCH * work.drain() for _ in range(options.rounds * options.times)]
+    before = [BATCH * work.drain() for _ in range(options.rounds * options.times)]
     alone = _prune_before(first)
-    beside: list[float] = []
-    with subprocess.Popen(_command(second), cwd=ROOT, stdout=subprocess.DEVNULL) as pruning:
-        while pruning.poll() is None:
-            beside.append(BATCH * work.drain())
-    assert pruning.returncode == 0
+    without, beside = _drain_in_turns(work, _command(second))
     return {
         "alone": alone,
+        "drain_100_before": percentiles_ms(before),
         "drain_100_without": percentiles_ms(without),
         "drain_100_beside": percentiles_ms(beside),
     }
+
+
+def _drain_in_turns(work: "_Work", command: list[str]) -> tuple[list[float], list[float]]:
+    """Drain while a process prunes, and while it is stopped, by turns, until all is pruned."""
+    without: list[float] = []
+    beside: list[float] = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as pruning:
+        while pruning.poll() is None:
+            for told, seconds in ((signal.SIGCONT, beside), (signal.SIGSTOP, without)):
+                pruning.send_signal(told)
+                seconds += [BATCH * work.drain() for _ in range(IN_TURN)]
+            pruning.send_signal(signal.SIGCONT)
+    assert pruning.returncode == 0
+    return without, beside
 
 
 def _moment(database: Database, share: float) -> str:

@@ -92,9 +92,10 @@ def test_nothing_hangs_on_what_is_deleted_unread_but_attempts() -> None:
 
 
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite locks no rows")
-def test_what_is_replayed_while_it_is_pruned_stays(publish: Publish, drain: Drain) -> None:
-    publish(1)
-    drain()
+def test_what_is_replayed_while_it_is_pruned_stays_with_its_attempts(
+    publish: Publish, drain: Drain, misbehave: Misbehave
+) -> None:
+    failed_then_done(publish, drain, misbehave)
     age()
     replayed = Delivery.objects.get(receiver=RECEIVER)
     pruner = Thread(target=prune_on_a_connection_of_its_own)
@@ -106,6 +107,7 @@ def test_what_is_replayed_while_it_is_pruned_stays(publish: Publish, drain: Drai
     pruner.join()
 
     assert list(Delivery.objects.all()) == [replayed]
+    assert [attempt.delivery for attempt in Attempt.objects.all()] == [replayed]
 
 
 def prune_on_a_connection_of_its_own() -> None:
