@@ -12,14 +12,13 @@ a newcomer's event, to claim a hundred deliveries, to drain a hundred (each), a 
 second and one that does everything it ever does, `explain` of a person, the status of all
 receivers, and pages that staff look at. Sizes are compared within each round. Then, of the largest,
 `prune_events`: alone, and beside drains, whose p95 it must not harm. They run beside it and while
-it is stopped, by turns: both are of the same minutes. And the size of tables and indexes for each
+it holds still, by turns: both are of the same minutes. And the size of tables and indexes for each
 event.
 """
 
 import argparse
 import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar
 
@@ -42,10 +42,15 @@ BATCH = 100
 FLAT = 1.1
 PRUNE_TARGET_PER_S = 20_000
 HARM = 1.2
-MORE_TIMES = {"sign_up": 10, "publish": 10, "sweep": 5}  # a few ms each: one says little
+MORE_TIMES = {
+    "sign_up": 10,
+    "publish": 10,
+    "sweep_each_second": 5,
+}  # a few ms each: one says little
 PAGES = ("/admin/", "/admin/events/delivery/", "/admin/events/event/", "/metrics")
+IN_TURN = 10  # drains beside a prune, and as many while it holds still
+POLL_S = 0.001
 # A tenth of what ten million events leave is two million rows.
-IN_TURN = 10  # drains beside a prune, and as many while it is stopped
 PRUNED_SHARES = (0.1, 0.2)  # of finished deliveries: first alone, then beside drains
 
 
@@ -185,7 +190,7 @@ class _Work:
 
     names: ClassVar = (
         *("sign_up", "publish", "claim_100", "drain_each"),
-        *("sweep", "sweep_of_everything", "explain", "status"),
+        *("sweep_each_second", "sweep_of_everything", "explain", "status"),
         *(f"page {page}" for page in PAGES),
     )
 
@@ -207,7 +212,7 @@ class _Work:
         )
         calls: list[Callable[[], float]] = [
             *(self.sign_up, self.publish, self.claim, self.drain),
-            *(self.sweep, self.sweep_of_everything, self.explain, self.status),
+            *(self.sweep_each_second, self.sweep_of_everything, self.explain, self.status),
             *(partial(self.page, page) for page in PAGES),
         ]
         self.calls = dict(zip(self.names, calls, strict=True))
@@ -247,7 +252,7 @@ class _Work:
         seconds = _seconds(lambda: done.append(drain("coupons", 60)))
         return seconds / done[0]
 
-    def sweep(self) -> float:
+    def sweep_each_second(self) -> float:
         """What the sweep does every second."""
         from events.delivery import sweep
 
@@ -326,7 +331,7 @@ def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
     first, second = (_moment(database, share) for share in PRUNED_SHARES)
     before = [BATCH * work.drain() for _ in range(options.rounds * options.times)]
     alone = _prune_before(first)
-    without, beside = _drain_in_turns(work, _command(second))
+    without, beside = _drain_in_turns(work, second)
     return {
         "alone": alone,
         "drain_100_before": percentiles_ms(before),
@@ -335,18 +340,62 @@ def _prune(options: argparse.Namespace, database: Database) -> dict[str, Any]:
     }
 
 
-def _drain_in_turns(work: "_Work", command: list[str]) -> tuple[list[float], list[float]]:
-    """Drain while a process prunes, and while it is stopped, by turns, until all is pruned."""
+def _drain_in_turns(work: "_Work", before: str) -> tuple[list[float], list[float]]:
+    """Drain beside a prune and while it holds still, by turns, until all is pruned."""
     without: list[float] = []
     beside: list[float] = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as pruning:
-        while pruning.poll() is None:
-            for told, seconds in ((signal.SIGCONT, beside), (signal.SIGSTOP, without)):
-                pruning.send_signal(told)
-                seconds += [BATCH * work.drain() for _ in range(IN_TURN)]
-            pruning.send_signal(signal.SIGCONT)
-    assert pruning.returncode == 0
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory, ExitStack() as stack:
+        gate = _Gate(Path(directory))
+        pruning = subprocess.Popen(_command(before, gate), cwd=ROOT, stdout=subprocess.DEVNULL)
+        stack.callback(pruning.kill)  # where a drain fails
+        while gate.close_and_wait(pruning):
+            without += [BATCH * work.drain() for _ in range(IN_TURN)]
+            gate.open_and_wait(pruning)
+            for _ in range(IN_TURN):
+                seconds = BATCH * work.drain()
+                if pruning.poll() is None or not beside:  # it pruned all the time, or is short
+                    beside.append(seconds)
+        assert pruning.wait() == 0
     return without, beside
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    """Where a prune holds still between two transactions, while it is closed."""
+
+    directory: Path
+
+    def pass_through(self, rows: int = 0) -> None:
+        """Wait until it is open. The prune does this, after each transaction and its pause."""
+        while self._closed.exists():
+            self._held.touch()
+            time.sleep(POLL_S)
+        self._held.unlink(missing_ok=True)
+
+    def close_and_wait(self, pruning: "subprocess.Popen[bytes]") -> bool:
+        """Return whether the prune holds still, or False where it has ended."""
+        self._closed.touch()
+        return self._wait(pruning, held=True)
+
+    def open_and_wait(self, pruning: "subprocess.Popen[bytes]") -> None:
+        """Return once the prune goes on."""
+        self._closed.unlink()
+        self._wait(pruning, held=False)
+
+    def _wait(self, pruning: "subprocess.Popen[bytes]", *, held: bool) -> bool:
+        while pruning.poll() is None:
+            if self._held.exists() == held:
+                return True
+            time.sleep(POLL_S)
+        return False
+
+    @property
+    def _closed(self) -> Path:
+        return self.directory / "closed"
+
+    @property
+    def _held(self) -> Path:
+        return self.directory / "held"
 
 
 def _moment(database: Database, share: float) -> str:
@@ -358,21 +407,23 @@ def _moment(database: Database, share: float) -> str:
     return str(moment.isoformat())
 
 
-def _prune_before(moment: str) -> dict[str, Any]:
+def _prune_before(moment: str, progress: Callable[[int], None] = lambda rows: None) -> Any:
     from events.operations.prune import prune
 
     began = time.monotonic()
-    pruned = prune(datetime.fromisoformat(moment))
+    pruned = prune(datetime.fromisoformat(moment), progress=progress)
     seconds = time.monotonic() - began
     rows = pruned.deliveries + pruned.attempts
     return {"rows": rows, "seconds": round(seconds, 2), "rows_per_s": round(rows / seconds)}
 
 
-def _command(moment: str) -> list[str]:
-    """Return the command of a process that prunes, as `prune_events` does."""
+def _command(moment: str, gate: _Gate) -> list[str]:
+    """Return the command of a process that prunes, as `prune_events` does, and minds a gate."""
     script = (
         "import django; django.setup()\n"
-        f"from benchmarks.growth import _prune_before; print(_prune_before({moment!r}))"
+        "from pathlib import Path; from benchmarks.growth import _Gate, _prune_before\n"
+        f"gate = _Gate(Path({str(gate.directory)!r})); gate.pass_through()\n"
+        f"_prune_before({moment!r}, gate.pass_through)"
     )
     return [sys.executable, "-c", script]
 
