@@ -65,8 +65,8 @@ def _ring_now(queues: Sequence[str]) -> None:
     global _quiet_until
     try:
         # Together: in the database each would be a commit of its own, which waits for the disk.
-        bells = {_broker(queue).list_key: _bell(queue) for queue in queues}
-        _broker(queues[0]).ring(bells)
+        payloads = {_broker(queue).list_key: _bell(queue) for queue in queues}
+        _broker(queues[0]).ring_all(payloads)
     except Exception:
         # A broker that refuses or hangs must not slow every commit that follows.
         _quiet_until = time.monotonic() + QUIET_AFTER_FAILURE_S
@@ -80,13 +80,13 @@ def _ring_now(queues: Sequence[str]) -> None:
 
 def _bell(queue: str) -> str:
     """Return the payload of a queue's bell: a task of django-q2's, of which no result is kept."""
-    tray = _Tray(queue)
-    async_task(DRAIN, queue, cluster=queue, broker=tray, task_name=f"drain {queue}")
-    return tray.payload
+    keeper = _PayloadKeeper(queue)
+    async_task(DRAIN, queue, cluster=queue, broker=keeper, task_name=f"drain {queue}")
+    return keeper.payload
 
 
 @dataclass(slots=True)
-class _Tray:
+class _PayloadKeeper:
     """Stands for a broker: keeps what it is to enqueue."""
 
     list_key: str

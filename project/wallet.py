@@ -53,8 +53,8 @@ class Wallet:
 def wallet_of(user: User) -> Wallet:
     """Return a person's wallet as it is now.
 
-    What is on its way is asked first: what arrives meanwhile is then in the wallet as well, where
-    it would be neither if it were asked last.
+    What is on its way is asked first: what arrives in between is then in both. Asked last, it would
+    be in neither.
     """
     coupon_underway = _underway([user.registered_at] if is_undecided(user.pk) else [])
     rewards_underway = _underway(_undecided_referrals(user))

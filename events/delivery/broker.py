@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 PARKED_UNTIL = datetime(9999, 1, 1, tzinfo=UTC)  # an unreadable bell is kept for inspection
 PAUSE_AFTER_ERROR_S = 1.0
+_NOT_IN_CHANNELS = "[^a-zA-Z0-9]"  # of a queue's name, as Python and PostgreSQL read it
 
 Bell = tuple[None, str]  # nothing to acknowledge it by; signed payload
 
@@ -89,8 +90,11 @@ class BellBroker(Broker):  # type: ignore[misc]
             told().taken()
         return readable or None
 
-    def ring(self, bells: Mapping[str, str]) -> None:
-        """Enqueue bells, by their brokers' `list_key`, but where one waits. Any of them does it."""
+    def ring_all(self, payloads: Mapping[str, str]) -> None:
+        """Enqueue a bell in each queue where none waits: payloads by the queues' `list_key`.
+
+        Any queue's broker rings all of them.
+        """
         raise NotImplementedError
 
     def forget_calls(self, name: str) -> None:
@@ -156,25 +160,26 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         """
         call = periodic_call(task)
         if call is None:
-            self.ring({self.list_key: task})
+            self.ring_all({self.list_key: task})
         elif call not in map(periodic_call, self._unclaimed()):
             self._insert({self.list_key: task})
 
-    def ring(self, bells: Mapping[str, str]) -> None:
-        """Add bells but where one waits unclaimed, and wake the clusters: one statement."""
-        self._insert(
-            bells,
-            "WHERE NOT EXISTS (SELECT 1 FROM django_q_ormq AS waiting "  # noqa: S608
-            f"WHERE waiting.key = bell.key AND waiting.lock <= {self._now})",
-        )
+    def ring_all(self, payloads: Mapping[str, str]) -> None:
+        """Add bells where none waits unclaimed, and wake the clusters: one statement."""
+        self._insert(payloads, unless_one_waits=True)
 
-    def _insert(self, payloads: Mapping[str, str], where: str = "WHERE true") -> None:
+    def _insert(self, payloads: Mapping[str, str], *, unless_one_waits: bool = False) -> None:
         rows, parameters = rows_of(("text", [*payloads]), ("text", [*payloads.values()]))
+        waiting = (
+            "SELECT 1 FROM django_q_ormq AS waiting "  # noqa: S608
+            f"WHERE waiting.key = bell.key AND waiting.lock <= {self._now}"
+        )
+        condition = f"NOT EXISTS ({waiting})" if unless_one_waits else "true"
         with connections[Conf.ORM].cursor() as cursor:
             cursor.execute(
                 f"WITH bell (key, payload) AS ({rows}) "  # noqa: S608
                 "INSERT INTO django_q_ormq (key, payload, lock) "
-                f"SELECT key, payload, {self._now} FROM bell {where}" + self._notify(),
+                f"SELECT key, payload, {self._now} FROM bell WHERE {condition}" + self._notify(),
                 parameters,
             )
         if not self._on_postgres:
@@ -268,12 +273,12 @@ class DatabaseBellBroker(BellBroker, ORM):  # type: ignore[misc]
         return listening
 
     def _notify(self) -> str:
-        channel = "'bell_' || regexp_replace(key, '[^a-zA-Z0-9]', '_', 'g')"
+        channel = f"'bell_' || regexp_replace(key, '{_NOT_IN_CHANNELS}', '_', 'g')"
         return f" RETURNING pg_notify({channel}, '')" if self._on_postgres else ""
 
     @property
     def _channel(self) -> str:
-        return "bell_" + re.sub("[^a-zA-Z0-9]", "_", str(self.list_key))
+        return "bell_" + re.sub(_NOT_IN_CHANNELS, "_", str(self.list_key))
 
     @property
     def _now(self) -> str:

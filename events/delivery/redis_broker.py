@@ -24,11 +24,7 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
     A call of periodic work that it loses is not made up for: the next one comes at its time.
     """
 
-    _RING = """
-        for number, key in ipairs(KEYS) do
-            if redis.call('llen', key) == 0 then redis.call('rpush', key, ARGV[number]) end
-        end
-    """
+    _RING = "if redis.call('llen', KEYS[1]) == 0 then redis.call('rpush', KEYS[1], ARGV[1]) end"
 
     @staticmethod
     def get_connection(list_key: str | None = None) -> "redis.Redis":
@@ -39,13 +35,16 @@ class RedisBellBroker(BellBroker, Redis):  # type: ignore[misc]
         """Add a bell unless one waits; a call of periodic work, unless one of the same does."""
         call = periodic_call(task)
         if call is None:
-            self.ring({self.list_key: task})
+            self.ring_all({self.list_key: task})
         elif call not in map(periodic_call, self._waiting()):
             self.connection.rpush(self.list_key, task)
 
-    def ring(self, bells: Mapping[str, str]) -> None:
-        """Add bells but where one waits: one command."""
-        self.connection.eval(self._RING, len(bells), *bells, *bells.values())
+    def ring_all(self, payloads: Mapping[str, str]) -> None:
+        """Add bells where none waits: one round trip, and a command for each key."""
+        with self.connection.pipeline(transaction=False) as pipeline:
+            for key, payload in payloads.items():
+                pipeline.eval(self._RING, 1, key, payload)
+            pipeline.execute()
 
     def take_bells(self) -> list[Bell]:
         """Take a bell, or wait for one."""

@@ -70,8 +70,7 @@ def put_back(ids: Sequence[int], state: DeliveryState) -> int:
         skipped_by="",
         skip_reason="",
     )
-    for queue in queues:
-        transaction.on_commit(partial(doorbell.ring, queue), robust=True)
+    transaction.on_commit(partial(doorbell.ring, *sorted(queues)), robust=True)
     return count
 
 

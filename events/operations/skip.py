@@ -85,6 +85,6 @@ def give_up(
             skip_reason=reason,
         )
         transaction.on_commit(lambda: settle.wake_successors(chosen), robust=True)
-        for queue in {queue_of(each.receiver, noted=each.queue) for each in chosen}:
-            transaction.on_commit(partial(doorbell.ring, queue), robust=True)
+        queues = {queue_of(each.receiver, noted=each.queue) for each in chosen}
+        transaction.on_commit(partial(doorbell.ring, *sorted(queues)), robust=True)
     return skipped

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from typing import Any
+from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -24,6 +25,7 @@ from events.delivery.redis_broker import RedisBellBroker
 from events.delivery.wakeup import Sleeper, wake
 from tests.parallel import run_at_once
 
+ODD_NAME = "größe.邮件/night-mails"
 ARRIVES_WITHIN_S = 20  # a hang, not a target
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -97,7 +99,7 @@ def test_of_bells_rung_together_those_are_added_where_none_waits(broker: Any) ->
     with closing(kind(list_key=f"{name}-1")) as one, closing(kind(list_key=f"{name}-2")) as two:
         one.enqueue(bell(id="first"))
 
-        broker.ring({each.list_key: bell(id="together") for each in (one, two)})
+        broker.ring_all({each.list_key: bell(id="together") for each in (one, two)})
 
         assert list(map(task_ids, (one, two))) == [["first"], ["together"]]
 
@@ -111,16 +113,16 @@ def task_ids(broker: Any) -> list[str]:
 @pytest.mark.database("postgres")
 def test_a_bell_that_another_broker_rings_wakes_who_listens(impatient: None) -> None:
     with (
-        closing(DatabaseBellBroker(list_key="night-mails")) as one,
+        closing(DatabaseBellBroker(list_key=ODD_NAME)) as one,
         closing(DatabaseBellBroker(list_key="probe")) as other,
     ):
         one.dequeue()  # begins to listen
         assert one._listening is not None
 
-        other.ring({"night-mails": bell()})
+        other.ring_all({ODD_NAME: bell()})
 
         heard = list(one._listening.notifies(timeout=ARRIVES_WITHIN_S, stop_after=1))
-        assert [each.channel for each in heard] == ["bell_night_mails"]
+        assert len(heard) == 1
 
 
 def test_a_bell_rung_while_another_is_being_answered_waits_for_its_turn(broker: Any) -> None:
@@ -330,16 +332,12 @@ def test_a_datagram_ends_the_wait_of_every_process_of_the_queue() -> None:
 
 
 def test_a_broker_that_fails_is_left_in_peace_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    tries: list[str] = []
-
-    def refuse(*args: object, **kwargs: object) -> None:
-        tries.append("try")
-        raise ConnectionError("refused")
-
-    monkeypatch.setattr(queue, "async_task", refuse)
+    broker = mock.Mock(list_key="probe")
+    broker.ring_all.side_effect = ConnectionError("refused")
+    monkeypatch.setattr(queue, "_broker", lambda name: broker)
     monkeypatch.setattr(queue, "_quiet_until", 0.0)
 
     for _ in range(5):
         queue.ring("probe")
 
-    assert len(tries) == 1
+    assert broker.ring_all.call_count == 1
