@@ -7,13 +7,12 @@ from uuid import uuid4
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.utils import timezone
 
 from coupons import redeeming
 from coupons.funnel import campaign_funnel, days_of, funnels_of
 from coupons.funnel_steps import FunnelStep
 from coupons.models import Campaign, Coupon, ProcessedEvent
-from events.models import Delivery, DeliveryState, Event
+from events.models import DeliveryState, Event
 from events.operations import projections
 from events.operations.projections import Rebuilt, rebuild
 from events.operations.replay import replay
@@ -21,6 +20,7 @@ from events.operations.selection import Selection
 from tests.conftest import Drain
 from tests.coupons.factories import make_campaign
 from tests.coupons.test_receiver import register
+from tests.probe.observe import make_due
 from tests.reconciling import kinds, reconcile, statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -89,7 +89,7 @@ def test_crash_then_retry(
     with monkeypatch.context() as crashing:
         crashing.setattr("events.delivery.settle.finish", crash)
         drain()
-    Delivery.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+    make_due()
     drain()
 
     assert FunnelStep.objects.count() == 6

@@ -28,7 +28,7 @@ from events.operations.selection import Selection
 from events.operations.signature import Unsigned
 from tests.conftest import Drain, Misbehave, Publish
 from tests.probe.models import Fault
-from tests.probe.observe import effects
+from tests.probe.observe import effects, make_due
 from tests.probe.signals import Happened, happened
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -174,7 +174,7 @@ def test_what_failed_and_then_succeeds_is_done(freeze: Freeze, drain: Drain) -> 
     advance(begun, drain, steps=2)
     mend()
 
-    Delivery.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+    make_due()
     drain()
     counts = advance(begun, drain)
 

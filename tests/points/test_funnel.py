@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import referrals
 from accounts.models import User
-from events.models import Delivery, DeliveryState
+from events.models import DeliveryState
 from events.operations.projections import Rebuilt, rebuild
 from events.operations.replay import replay
 from events.operations.selection import Selection
@@ -20,6 +20,7 @@ from tests.conftest import Drain
 from tests.plans import plans_of
 from tests.points.factories import make_rule
 from tests.points.test_receiver import register
+from tests.probe.observe import make_due
 from tests.reconciling import statements
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -72,7 +73,7 @@ def test_crash_then_retry(inviter: User, drain: Drain, monkeypatch: pytest.Monke
     with monkeypatch.context() as crashing:
         crashing.setattr("events.delivery.settle.finish", crash)
         drain()
-    Delivery.objects.filter(due_at__isnull=False).update(due_at=timezone.now())
+    make_due()
     drain()
 
     assert funnel_of(inviter.pk) == EXPECTED
