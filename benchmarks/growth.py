@@ -42,11 +42,8 @@ BATCH = 100
 FLAT = 1.1
 PRUNE_TARGET_PER_S = 20_000
 HARM = 1.2
-MORE_TIMES = {
-    "sign_up": 10,
-    "publish": 10,
-    "sweep_each_second": 5,
-}  # a few ms each: one says little
+# Of what takes a few ms, one says little.
+MORE_TIMES = {"sign_up": 10, "publish": 10, "sweep_each_second": 5}
 PAGES = ("/admin/", "/admin/events/delivery/", "/admin/events/event/", "/metrics")
 IN_TURN = 10  # drains beside a prune, and as many while it holds still
 POLL_S = 0.001

@@ -43,6 +43,10 @@ def due_deliveries(receiver: Receiver) -> QuerySet[Delivery]:
     return claimable_deliveries(receiver).filter(due_at__lte=Now())
 
 
+def _due_of_any_type(receiver: Receiver) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(receiver=receiver.name, due_at__lte=Now())
+
+
 def has_due_deliveries(queue: str, *, to_targets: bool = True) -> bool:
     """Tell whether the queue has work now, that of targeted receivers included or not."""
     asked = [r for r in active_receivers(queue) if to_targets or not r.targeted]
@@ -90,13 +94,11 @@ def _question(receivers: tuple[Receiver, ...], readable: Readable | None) -> tup
     """
     parts: list[str] = []
     parameters: list[Any] = []
-    known = known_types() if readable else Q()
+    due = due_deliveries if readable else _due_of_any_type
     for receiver in receivers:
         # In the order of an index, which EXISTS would ignore: where much is due, the database would
         # rather go through the table until it meets some of it, and what is due is at its end.
-        above = Delivery.objects.filter(
-            known, receiver=receiver.name, due_at__gte=BEGINNING, due_at__lte=Now()
-        )
+        above = due(receiver).filter(due_at__gte=BEGINNING)
         sql, values = above.order_by("due_at").values("due_at")[:1].query.sql_with_params()
         parts.append(f"SELECT %s, ({sql}), {NOW[connection.vendor]}")
         parameters += [receiver.name, *values]
