@@ -15,6 +15,7 @@ const SESSION_ENDED = 4401;
 
 let etag = "";
 let timer = 0;
+let nextLookAt = Infinity;
 let isLooking = false;
 let lookAgain = false;
 let unanswered = 0;
@@ -30,9 +31,15 @@ function delayed(attempts) {
   return 1000 * Math.min(MAX_DELAY_S, 2 ** attempts) * (0.5 + Math.random());
 }
 
-function lookIn(milliseconds) {
+function lookIn(milliseconds, looking) {
   clearTimeout(timer);
-  timer = setTimeout(look, milliseconds);
+  nextLookAt = performance.now() + milliseconds;
+  timer = setTimeout(looking, milliseconds);
+}
+
+// Never later than is planned: sockets that are closed again and again would put it off for ever.
+function lookWithin(milliseconds, looking) {
+  if (performance.now() + milliseconds < nextLookAt) lookIn(milliseconds, looking);
 }
 
 async function look() {
@@ -78,15 +85,19 @@ function startOver() {
 function schedule() {
   const waiting = [...document.querySelectorAll("[data-look-after]")];
   if (unanswered) {
-    lookIn(delayed(unanswered));
+    lookIn(delayed(unanswered), look);
   } else if (lookAgain) {
-    lookIn(GATHER_MS);
+    lookIn(GATHER_MS, look);
   } else if (waiting.length) {
-    lookIn(spread(Math.min(...waiting.map((part) => Number(part.dataset.lookAfter)))));
+    lookIn(spread(Math.min(...waiting.map((part) => Number(part.dataset.lookAfter)))), look);
   } else {
-    clearTimeout(timer);
-    timer = setTimeout(() => document.hidden ? schedule() : look(), spread(usualLookS()));
+    lookIn(spread(usualLookS()), lookIfSeen);
   }
+}
+
+function lookIfSeen() {
+  if (document.hidden) schedule();
+  else look();
 }
 
 function usualLookS() {
@@ -179,7 +190,7 @@ function connect() {
     if (socket !== opened) return; // another has taken its place
     clearTimeout(silence);
     if (code === SESSION_ENDED) lookSoon();
-    else if (!isLooking) schedule(); // sooner than with a socket
+    else if (!isLooking) lookWithin(spread(USUAL_LOOK_S), lookIfSeen); // sooner than with a socket
     attempts += 1;
     reconnecting = setTimeout(connect, delayed(attempts));
   });
@@ -193,11 +204,12 @@ function hear(opened) {
 
 function lookSoon() {
   if (isLooking) lookAgain = true;
-  else lookIn(GATHER_MS);
+  else lookWithin(GATHER_MS, look);
 }
 
 function comeBack() {
   if (document.hidden) return;
+  nextLookAt = Infinity; // timers may have stood still meanwhile
   lookSoon();
   connect();
 }

@@ -164,24 +164,48 @@ def issue_another(email: str) -> None:
         coupon_issued.publish(issued)
 
 
-@pytest.mark.parametrize("has_socket", [True, False])
-def test_a_page_without_a_socket_asks_each_minute_and_one_with_a_socket_seldom(
-    address: str, page: Page, drain: Drain, has_socket: bool
-) -> None:
+def test_a_page_with_a_socket_asks_seldom(address: str, page: Page, drain: Drain) -> None:
     page.clock.install()
-    if not has_socket:
-        page.route_web_socket("**/ws/live/", lambda socket: socket.close())
-    sign_up(page, f"{address}/accounts/signup/", "mei@example.com")
-    drain()
-    a_coupon_arrives(page)
-    expect(page.get_by_text(ON_ITS_WAY)).to_have_count(0)
+    have_a_coupon(address, page, drain)
+    wait_until(lambda: page.evaluate("socket.readyState === WebSocket.OPEN") and is_at_rest(page))
     asked: list[Request] = []
     page.on("request", lambda request: asked.append(request) if PARTS in request.url else None)
 
     page.clock.fast_forward(MINUTE_MS)
-    page.wait_for_function("performance.now() > 0")  # what was due has been asked for
+    page.evaluate("fetch('/livez')")  # what was asked before has been told of when this has
 
-    assert bool(asked) is not has_socket
+    assert not asked
+
+
+def test_a_page_whose_sockets_are_closed_again_and_again_asks_each_minute(
+    address: str, page: Page, drain: Drain
+) -> None:
+    page.clock.install()
+    page.route_web_socket("**/ws/live/", lambda socket: socket.close())
+    have_a_coupon(address, page, drain)
+    wait_until(lambda: is_at_rest(page))
+    attempts = page.evaluate("attempts")
+
+    page.clock.fast_forward(MINUTE_MS // 2)
+    wait_until(lambda: page.evaluate("attempts") > attempts)
+
+    with page.expect_request(f"**{PARTS}*"):
+        page.clock.fast_forward(MINUTE_MS // 2)
+
+
+def have_a_coupon(address: str, page: Page, drain: Drain) -> None:
+    """Sign up and look at a wallet where nothing more is on its way."""
+    sign_up(page, f"{address}/accounts/signup/", "mei@example.com")
+    drain()
+    a_coupon_arrives(page)
+    expect(page.get_by_text(ON_ITS_WAY)).to_have_count(0)
+
+
+def is_at_rest(page: Page) -> bool:
+    """Tell whether a page neither asks nor is about to."""
+    return bool(
+        page.evaluate("!isLooking && !lookAgain && nextLookAt > performance.now() + 10_000")
+    )
 
 
 def test_a_wallet_follows_its_person_out(address: str, page: Page) -> None:
