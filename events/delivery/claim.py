@@ -6,6 +6,7 @@ position (replayed, backfilled) neither waits nor holds others up.
 
 from collections.abc import Collection, Iterable
 from datetime import timedelta
+from functools import lru_cache
 from itertools import count
 from uuid import uuid4
 
@@ -13,7 +14,13 @@ from django.db import transaction
 from django.db.models import Exists, F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from events.delivery.claimable import active_receivers, due_deliveries, with_due_deliveries
+from events.delivery.claimable import (
+    Readable,
+    active_receivers,
+    due_deliveries,
+    readable_types,
+    with_due_deliveries,
+)
 from events.delivery.floors import floor_of
 from events.delivery.owner import current_owner
 from events.delivery.settle import wake
@@ -46,7 +53,7 @@ def claim_for_a_target(queue: str, limit: int, *, but: Collection[str]) -> list[
     """
     for receiver in _in_turn(_due(queue, targeted=True)):
         due = _due_above_floor(receiver).exclude(target__in=but)
-        first = due.order_by("due_at", "pk").values_list("target", flat=True).first()
+        first = due.values_list("target", flat=True).first()
         if first is not None and (taken := _claim_all_met(due.filter(target=first), limit)):
             return taken
     return []
@@ -57,7 +64,18 @@ def _due(queue: str, *, targeted: bool) -> list[Receiver]:
 
 
 def _due_above_floor(receiver: Receiver) -> QuerySet[Delivery]:
-    return due_deliveries(receiver).filter(due_at__gte=floor_of(receiver.name))
+    due = _due_in_order(receiver, readable_types())
+    return due.filter(due_at__gte=floor_of(receiver.name))
+
+
+@lru_cache(maxsize=256)
+def _due_in_order(receiver: Receiver, readable: Readable) -> QuerySet[Delivery]:
+    """Return what is due to a receiver, the longest first, each with its predecessor.
+
+    Every claim asks for some of it, and putting it together takes longer than the answer. So it is
+    kept for as long as this process reads the same types, and never evaluated itself.
+    """
+    return due_deliveries(receiver).annotate(blocked_by=predecessor()).order_by("due_at", "pk")
 
 
 def _in_turn(receivers: list[Receiver]) -> list[Receiver]:
@@ -79,7 +97,7 @@ def _claim_all_met(due: QuerySet[Delivery], limit: int) -> list[Delivery]:
 def _claim_from(due: QuerySet[Delivery], look_at: int, limit: int) -> tuple[int, list[Delivery]]:
     """Look at some due deliveries, park the blocked, lease the others. Return how many were met."""
     with transaction.atomic():
-        candidates = _lock_candidates(due, look_at)
+        candidates = list(due.select_for_update(skip_locked=True, of=("self",))[:look_at])
         runnable = _in_lane_order(candidates)
         blocked = {delivery.pk for delivery in candidates} - runnable.keys()
         _park(blocked)
@@ -102,11 +120,6 @@ def earlier_in_lane() -> QuerySet[Delivery]:
 def predecessor() -> Subquery:
     """Return the id of the unfinished delivery just before this one in its lane, if any."""
     return Subquery(earlier_in_lane().order_by("-position").values("pk")[:1])
-
-
-def _lock_candidates(due: QuerySet[Delivery], limit: int) -> list[Delivery]:
-    candidates = due.annotate(blocked_by=predecessor()).order_by("due_at", "pk")
-    return list(candidates.select_for_update(skip_locked=True, of=("self",))[:limit])
 
 
 def _in_lane_order(deliveries: Iterable[Delivery]) -> dict[int, Delivery]:

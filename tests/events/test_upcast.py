@@ -105,6 +105,23 @@ def test_a_version_of_a_newer_release_waits_for_it_and_is_not_charged(
     assert effects("record") == [1]
 
 
+def test_a_newer_version_waits_beside_others_of_the_same_receiver(
+    publish: Publish, drain: Drain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as newer_release:
+        newer_release.setattr(happened, "version", 2)
+        publish(1, key="newer")
+    publish(2, key="older")
+    drain()
+    meanwhile = effects("record")
+
+    monkeypatch.setattr(happened, "version", 2)
+    drain()
+
+    assert meanwhile == [2]
+    assert effects("record") == [2, 1]
+
+
 def test_reading_a_version_nobody_can_read_says_what_to_do(publish: Publish) -> None:
     publish(1)
     newer = record_as(version=7, data={})
