@@ -49,8 +49,10 @@ class Bug:
 def switched_on(bug: Bug) -> Iterator[None]:
     """Run a block in a product with the bug."""
     with ExitStack() as stack:
+        stack.callback(claim._due_in_order.cache_clear)  # what was put together with the bug
         for name, replacement in bug.patches.items():
             stack.enter_context(mock.patch(name, replacement))
+        claim._due_in_order.cache_clear()  # … and without
         yield
 
 
