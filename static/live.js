@@ -37,9 +37,8 @@ function lookIn(milliseconds, looking) {
   timer = setTimeout(looking, milliseconds);
 }
 
-// Never later than is planned: sockets that are closed again and again would put it off for ever.
-function lookWithin(milliseconds, looking) {
-  if (performance.now() + milliseconds < nextLookAt) lookIn(milliseconds, looking);
+function plannedInMs() {
+  return nextLookAt - performance.now();
 }
 
 async function look() {
@@ -190,7 +189,7 @@ function connect() {
     if (socket !== opened) return; // another has taken its place
     clearTimeout(silence);
     if (code === SESSION_ENDED) lookSoon();
-    else if (!isLooking) lookWithin(spread(USUAL_LOOK_S), lookIfSeen); // sooner than with a socket
+    else if (!isLooking && plannedInMs() > 1000 * USUAL_LOOK_S) schedule(); // sooner, without it
     attempts += 1;
     reconnecting = setTimeout(connect, delayed(attempts));
   });
@@ -202,14 +201,14 @@ function hear(opened) {
   silence = setTimeout(() => opened.close(), SILENCE_MS);
 }
 
+// Never later than is planned: hints without end would put it off for ever.
 function lookSoon() {
   if (isLooking) lookAgain = true;
-  else lookWithin(GATHER_MS, look);
+  else lookIn(Math.max(0, Math.min(GATHER_MS, plannedInMs())), look);
 }
 
 function comeBack() {
   if (document.hidden) return;
-  nextLookAt = Infinity; // timers may have stood still meanwhile
   lookSoon();
   connect();
 }

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from datetime import timedelta
 from functools import lru_cache
 from itertools import count
+from threading import get_ident
 from uuid import uuid4
 
 from django.db import transaction
@@ -64,16 +65,17 @@ def _due(queue: str, *, targeted: bool) -> list[Receiver]:
 
 
 def _due_above_floor(receiver: Receiver) -> QuerySet[Delivery]:
-    due = _due_in_order(receiver, readable_types())
+    due = _due_in_order(receiver, readable_types(), get_ident())
     return due.filter(due_at__gte=floor_of(receiver.name))
 
 
 @lru_cache(maxsize=256)
-def _due_in_order(receiver: Receiver, readable: Readable) -> QuerySet[Delivery]:
+def _due_in_order(receiver: Receiver, readable: Readable, thread: int) -> QuerySet[Delivery]:
     """Return what is due to a receiver, the longest first, each with its predecessor.
 
     Every claim asks for some of it, and putting it together takes longer than the answer. So it is
-    kept for as long as this process reads the same types, and never evaluated itself.
+    kept for as long as this process reads the same types, and never evaluated itself. Each thread
+    has its own: those made from it share its subquery, which Django changes while it compiles.
     """
     return due_deliveries(receiver).annotate(blocked_by=predecessor()).order_by("due_at", "pk")
 

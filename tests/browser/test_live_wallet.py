@@ -167,7 +167,8 @@ def issue_another(email: str) -> None:
 def test_a_page_with_a_socket_asks_seldom(address: str, page: Page, drain: Drain) -> None:
     page.clock.install()
     have_a_coupon(address, page, drain)
-    wait_until(lambda: page.evaluate("socket.readyState === WebSocket.OPEN") and is_at_rest(page))
+    page.reload()  # a new socket is told nothing of what was there before
+    wait_until(lambda: is_open(page) and is_at_rest(page))
     asked: list[Request] = []
     page.on("request", lambda request: asked.append(request) if PARTS in request.url else None)
 
@@ -189,8 +190,22 @@ def test_a_page_whose_sockets_are_closed_again_and_again_asks_each_minute(
     page.clock.fast_forward(MINUTE_MS // 2)
     wait_until(lambda: page.evaluate("attempts") > attempts)
 
-    with page.expect_request(f"**{PARTS}*"):
+    with page.expect_request(f"**{PARTS}*", timeout=5_000):  # the clock runs on, too slowly
         page.clock.fast_forward(MINUTE_MS // 2)
+
+
+def test_a_hidden_page_that_is_told_of_something_asks_whenever_its_next_look_was_due(
+    address: str, page: Page, drain: Drain
+) -> None:
+    have_a_coupon(address, page, drain)
+    page.reload()
+    wait_until(lambda: is_open(page) and is_at_rest(page))
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+
+    for planned_in_ms in (300_000, 10, -10):
+        with page.expect_request(f"**{PARTS}*"):
+            page.evaluate("due => { lookIn(due, lookIfSeen); lookSoon(); }", planned_in_ms)
+        wait_until(lambda: is_at_rest(page))
 
 
 def have_a_coupon(address: str, page: Page, drain: Drain) -> None:
@@ -201,11 +216,14 @@ def have_a_coupon(address: str, page: Page, drain: Drain) -> None:
     expect(page.get_by_text(ON_ITS_WAY)).to_have_count(0)
 
 
+def is_open(page: Page) -> bool:
+    """Tell whether a page has a socket."""
+    return bool(page.evaluate("socket.readyState === WebSocket.OPEN"))
+
+
 def is_at_rest(page: Page) -> bool:
-    """Tell whether a page neither asks nor is about to."""
-    return bool(
-        page.evaluate("!isLooking && !lookAgain && nextLookAt > performance.now() + 10_000")
-    )
+    """Tell whether a page neither asks nor is about to, for half a minute."""
+    return bool(page.evaluate("!isLooking && !lookAgain && plannedInMs() > 30_000"))
 
 
 def test_a_wallet_follows_its_person_out(address: str, page: Page) -> None:
