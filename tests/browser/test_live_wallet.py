@@ -187,10 +187,10 @@ def test_a_page_whose_sockets_are_closed_again_and_again_asks_each_minute(
     wait_until(lambda: is_at_rest(page))
     attempts = page.evaluate("attempts")
 
-    page.clock.fast_forward(MINUTE_MS // 2)
-    wait_until(lambda: page.evaluate("attempts") > attempts)
-
-    with page.expect_request(f"**{PARTS}*", timeout=5_000):  # the clock runs on, too slowly
+    # The clock runs on by itself: what is put off to the next minute comes after a while too.
+    with page.expect_request(f"**{PARTS}*", timeout=14_000):
+        page.clock.fast_forward(MINUTE_MS // 2)
+        wait_until(lambda: page.evaluate("attempts") > attempts)
         page.clock.fast_forward(MINUTE_MS // 2)
 
 
