@@ -189,7 +189,8 @@ function connect() {
     if (socket !== opened) return; // another has taken its place
     clearTimeout(silence);
     if (code === SESSION_ENDED) lookSoon();
-    else if (!isLooking && plannedInMs() > 1000 * USUAL_LOOK_S) schedule(); // sooner, without it
+    // Sooner than with a socket; what is planned for soon is not put off by one more that is closed.
+    else if (!isLooking && plannedInMs() > 1000 * USUAL_LOOK_S) schedule();
     attempts += 1;
     reconnecting = setTimeout(connect, delayed(attempts));
   });
